@@ -1,0 +1,209 @@
+//! Names of claims: the znodes that make up a queue.
+//!
+//! Ours are `_c_<32 hex>-lock-<10 digits>`. The 32 digits are the session id
+//! and a counter, unique without a random number, so that every listing shows
+//! which claims are ours. Other clients' claims carry other prefixes; what
+//! counts is the number that the server put behind them.
+
+/// What the server's `%010d` printed behind the name that a client asked for:
+/// the number of children that had been created before, a signed 32-bit count.
+pub type SequenceNumber = i32;
+
+/// The names that this client gives to its claims, for a given session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClaimId {
+    /// The session that creates the claim.
+    pub session_id: i64,
+    /// Which of the session's creates it is.
+    pub counter: u64,
+}
+
+const PROTECTED: &[u8] = b"_c_";
+const SEPARATOR: &[u8] = b"-lock-";
+const HEX_DIGITS: usize = 32;
+
+impl ClaimId {
+    /// What the claim's name begins with; the server appends the number.
+    #[must_use]
+    pub fn prefix(self) -> String {
+        let Self {
+            session_id,
+            counter,
+        } = self;
+        format!("_c_{:016x}{counter:016x}-lock-", session_id.cast_unsigned())
+    }
+
+    /// The id in a child's name, if this client's code wrote that name.
+    #[must_use]
+    pub fn parse(name: &[u8]) -> Option<Self> {
+        let rest = name.strip_prefix(PROTECTED)?;
+        let (digits, rest) = rest.split_at_checked(HEX_DIGITS)?;
+        sequence_number(rest.strip_prefix(SEPARATOR)?)?;
+        let (session_id, counter) = digits.split_at_checked(HEX_DIGITS / 2)?;
+        Some(Self {
+            session_id: hex(session_id)?.cast_signed(),
+            counter: hex(counter)?,
+        })
+    }
+}
+
+/// The number at the end of a child's name, or `None` if the child is no
+/// contender: a name that the server did not number.
+///
+/// That is exactly ten digits, or `-` and nine or ten digits, behind a byte
+/// that is no digit. A `-` is a sign only if a `-` or `_` stands before it, or
+/// if the digits are too large to go without; otherwise it belongs to the name
+/// that the client chose.
+///
+/// ```
+/// use zklock::lock::sequence_number;
+///
+/// assert_eq!(sequence_number(b"_c_83c1bcf3-lock-0000000027"), Some(27));
+/// assert_eq!(sequence_number(b"x-lock--2147483648"), Some(i32::MIN));
+/// assert_eq!(sequence_number(b"shard1"), None);
+/// ```
+#[must_use]
+pub fn sequence_number(name: &[u8]) -> Option<SequenceNumber> {
+    let digits = name
+        .iter()
+        .rev()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (prefix, digits) = name.split_at_checked(name.len().checked_sub(digits)?)?;
+    let magnitude = decimal(digits)?;
+    let signed = match prefix {
+        [.., b'-' | b'_', b'-'] | [b'-'] => true,
+        [.., b'-'] => magnitude > i64::from(i32::MAX),
+        _ => false,
+    };
+    // `%010d` pads with zeros behind the sign: only a number of ten digits has
+    // ten behind it.
+    let number = match (digits.len(), signed) {
+        (9, true) if magnitude > 0 => -magnitude,
+        (10, true) if magnitude >= 1_000_000_000 => -magnitude,
+        (10, _) => magnitude,
+        _ => return None,
+    };
+    i32::try_from(number).ok()
+}
+
+fn decimal(digits: &[u8]) -> Option<i64> {
+    let in_range = (9..=10).contains(&digits.len());
+    in_range.then(|| {
+        digits
+            .iter()
+            .fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'))
+    })
+}
+
+fn hex(digits: &[u8]) -> Option<u64> {
+    let lower_case = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let text = str::from_utf8(digits)
+        .ok()
+        .filter(|text| text.bytes().all(|b| lower_case(&b)))?;
+    u64::from_str_radix(text, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_names_come_back() {
+        for session_id in [0, 1, -1, i64::MIN, 0x1000_0123_0720_005] {
+            let id = ClaimId {
+                session_id,
+                counter: 7,
+            };
+            let name = format!("{}0000000027", id.prefix());
+            assert_eq!(id.prefix().len(), 3 + 32 + 6);
+            assert_eq!(ClaimId::parse(name.as_bytes()), Some(id));
+            assert_eq!(sequence_number(name.as_bytes()), Some(27));
+        }
+    }
+
+    #[test]
+    fn names_of_others_are_not_ours() {
+        for name in [
+            "_c_",
+            "_c_83c1bcf372c265e9ac7ee364e5d3bac5-lock-",
+            "_c_83C1BCF372C265E9AC7EE364E5D3BAC5-lock-0000000027",
+            "_c_83c1bcf372c265e9ac7ee364e5d3bac-lock-0000000027",
+            "_c_83c1bcf372c265e9ac7ee364e5d3bac5-lease-0000000027",
+            "_c_83c1bcf3-72c2-65e9-ac7e-e364e5d3bac5-lock-0000000027",
+            "83c1bcf372c265e9ac7ee364e5d3bac5__lock__0000000027",
+            "_c_+3c1bcf372c265e9ac7ee364e5d3bac5-lock-0000000027",
+        ] {
+            assert_eq!(ClaimId::parse(name.as_bytes()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_every_client() {
+        for (name, number) in [
+            ("_c_83c1bcf372c265e9ac7ee364e5d3bac5-lock-0000000027", 27),
+            (
+                "_c_83c1bcf3-72c2-65e9-ac7e-e364e5d3bac5-lock-0000000028",
+                28,
+            ),
+            ("83c1bcf372c265e9ac7ee364e5d3bac5__lock__0000000029", 29),
+            ("lock-2147483647", i32::MAX),
+            ("lock--2147483648", i32::MIN),
+            ("__lock__-2147483648", i32::MIN),
+            ("lock--999999999", -999_999_999),
+            ("lock--000000001", -1),
+            ("lock-2147483648", i32::MIN),
+            ("lock--0000000027", 27),
+            ("0000000005", 5),
+            ("-2147483648", i32::MIN),
+            ("-000000002", -2),
+            ("\u{9501}0000000006", 6),
+        ] {
+            assert_eq!(sequence_number(name.as_bytes()), Some(number), "{name}");
+        }
+    }
+
+    #[test]
+    fn names_without_a_number_of_the_servers_are_no_contenders() {
+        for name in [
+            "",
+            "-",
+            "--",
+            "shard1",
+            "lock-",
+            "lock-123456789",
+            "lock-00000000271",
+            "lock-9999999999",
+            "lock--9999999999",
+            "lock--000000000",
+            "x-000000001",
+            "lock-000000000x",
+            "\u{9501}",
+            "lock-\u{0661}\u{0661}\u{0661}\u{0661}\u{0661}\u{0661}\u{0661}\u{0661}\u{0661}\u{0661}",
+        ] {
+            assert_eq!(sequence_number(name.as_bytes()), None, "{name}");
+        }
+        assert_eq!(sequence_number(b"\xff\xfe0000000001"), Some(1));
+    }
+
+    #[test]
+    fn what_the_server_prints_is_read_back() {
+        for number in [
+            0,
+            1,
+            9,
+            -1,
+            -9,
+            999_999_999,
+            -999_999_999,
+            i32::MAX,
+            i32::MIN,
+            1 << 30,
+        ] {
+            for prefix in ["lock-", "__lock__", "_c_x-lock-"] {
+                let name = format!("{prefix}{number:010}");
+                assert_eq!(sequence_number(name.as_bytes()), Some(number), "{name}");
+            }
+        }
+    }
+}

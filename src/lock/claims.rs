@@ -1,0 +1,425 @@
+//! All acquisitions of a session: which of them a reply, an event or a command
+//! is for, and what they share.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::AcquireError;
+use super::machine::{
+    AcquireRequest, AcquisitionId, ClaimInput, ClaimMachine, Context, LockId, Notice, Op, Phase,
+};
+use super::queue;
+
+use crate::proto::{Children, Reply, Request, WatcherEvent};
+use crate::session::{Outcome, Recipe, RecipeInput, SessionEvent, Timestamp};
+
+/// What the users of locks ask for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Acquire a lock.
+    Acquire(AcquireRequest),
+    /// End the acquisition, whatever it has come to: release the lock, leave
+    /// the queue, or never join it.
+    Leave(AcquisitionId),
+}
+
+/// Whose request a reply is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Token {
+    /// A request of an acquisition's.
+    Acquisition(AcquisitionId, Op),
+    /// The delete of a claim of this session that no acquisition knows.
+    Orphan(Arc<str>),
+}
+
+/// The session, while it has a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LiveSession {
+    pub(super) session_id: i64,
+    pub(super) timeout: Duration,
+}
+
+/// What acquisitions bring about outside themselves.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Effects {
+    requests: VecDeque<(Token, Request)>,
+    notices: VecDeque<Notice>,
+    /// Who wants to hear of a path's watches.
+    watchers: BTreeMap<Arc<str>, Vec<AcquisitionId>>,
+    /// Counters of claims that are, or may yet be, some acquisition's.
+    counters: BTreeSet<u64>,
+    last_counter: u64,
+    traces: BTreeMap<AcquisitionId, Trace>,
+}
+
+/// What is to be forgotten with an acquisition.
+#[derive(Clone, Debug, Default)]
+struct Trace {
+    counters: Vec<u64>,
+    watched: Vec<Arc<str>>,
+}
+
+impl Effects {
+    pub(super) fn request(&mut self, id: AcquisitionId, op: Op, request: Request) {
+        self.requests
+            .push_back((Token::Acquisition(id, op), request));
+    }
+
+    pub(super) fn notify(&mut self, notice: Notice) {
+        self.notices.push_back(notice);
+    }
+
+    /// A counter for a new claim; each create has another one, tried again or
+    /// not, so that no two claims of a client ever share a name.
+    pub(super) fn claim_counter(&mut self, id: AcquisitionId) -> u64 {
+        self.last_counter = self.last_counter.wrapping_add(1);
+        self.counters.insert(self.last_counter);
+        self.traces
+            .entry(id)
+            .or_default()
+            .counters
+            .push(self.last_counter);
+        self.last_counter
+    }
+
+    /// The events of `path` are for `id` too: a connection gets each once,
+    /// whoever set the watch.
+    pub(super) fn watch(&mut self, path: &Arc<str>, id: AcquisitionId) {
+        let ids = self.watchers.entry(Arc::clone(path)).or_default();
+        if !ids.contains(&id) {
+            ids.push(id);
+            self.traces
+                .entry(id)
+                .or_default()
+                .watched
+                .push(Arc::clone(path));
+        }
+    }
+
+    /// Who is to hear of an event of `path`. A watch fires once.
+    fn take_watchers(&mut self, path: &str) -> Vec<AcquisitionId> {
+        let ids = self.watchers.remove(path).unwrap_or_default();
+        for id in &ids {
+            if let Some(trace) = self.traces.get_mut(id) {
+                trace.watched.retain(|other| **other != *path);
+            }
+        }
+        ids
+    }
+
+    fn forget(&mut self, id: AcquisitionId) {
+        let trace = self.traces.remove(&id).unwrap_or_default();
+        for counter in trace.counters {
+            self.counters.remove(&counter);
+        }
+        for path in trace.watched {
+            if let Some(ids) = self.watchers.get_mut(&path) {
+                ids.retain(|other| *other != id);
+                if ids.is_empty() {
+                    self.watchers.remove(&path);
+                }
+            }
+        }
+    }
+
+    fn forget_watches(&mut self) {
+        self.watchers.clear();
+        for trace in self.traces.values_mut() {
+            trace.watched.clear();
+        }
+    }
+
+    fn forget_session(&mut self) {
+        self.watchers.clear();
+        self.counters.clear();
+        self.traces.clear();
+    }
+}
+
+/// The acquisitions of one session, as a recipe on it.
+///
+/// Sans IO, like the session: commands, replies, events and the time come in
+/// by [`Recipe::handle`]; requests come out by [`Recipe::poll`] and what users
+/// are to be told by [`notice`](Self::notice).
+#[derive(Clone, Debug, Default)]
+pub struct Claims {
+    machines: BTreeMap<AcquisitionId, ClaimMachine>,
+    /// When each machine has something to do.
+    schedule: BTreeSet<(Timestamp, AcquisitionId)>,
+    held: BTreeSet<AcquisitionId>,
+    owners: BTreeMap<(LockId, Arc<str>), AcquisitionId>,
+    live: Option<LiveSession>,
+    session_id: Option<i64>,
+    lease: Option<Timestamp>,
+    closed: bool,
+    effects: Effects,
+}
+
+impl Claims {
+    /// What the users are to be told next.
+    pub fn notice(&mut self) -> Option<Notice> {
+        self.effects.notices.pop_front()
+    }
+
+    /// Until when the session can be relied on; `None` without a session.
+    #[must_use]
+    pub const fn lease(&self) -> Option<Timestamp> {
+        self.lease
+    }
+
+    /// The acquisition by which this owner holds this lock.
+    #[must_use]
+    pub fn held_by(&self, lock: LockId, owner: &str) -> Option<AcquisitionId> {
+        self.owners.get(&(lock, owner.into())).copied()
+    }
+
+    /// Whether this acquisition has left a trace.
+    #[must_use]
+    pub fn contains(&self, id: AcquisitionId) -> bool {
+        self.machines.contains_key(&id)
+    }
+
+    /// How many acquisitions have left a trace: those that wait, hold, or are
+    /// not gone from the server yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.machines.len()
+    }
+
+    /// Whether there is no acquisition at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.machines.is_empty()
+    }
+
+    fn acquire(&mut self, request: AcquireRequest, now: Timestamp) {
+        let id = request.id;
+        let owner = request.metadata.owner.as_deref();
+        let error = if self.closed {
+            Some(AcquireError::Closed)
+        } else if owner.is_some_and(|owner| self.held_by(request.lock.id, owner).is_some()) {
+            Some(AcquireError::AlreadyOwned)
+        } else {
+            None
+        };
+        if let Some(error) = error {
+            return self.effects.notify(Notice::Failed { id, error });
+        }
+        self.machines.insert(id, ClaimMachine::new(request));
+        self.tell(id, &ClaimInput::Look, now);
+    }
+
+    fn completed(&mut self, token: Token, outcome: Outcome, now: Timestamp) {
+        let Token::Acquisition(id, op) = token else {
+            return;
+        };
+        if let (
+            Op::List(_),
+            Outcome::Ok {
+                reply: Reply::GetChildren { children },
+                ..
+            },
+        ) = (op, &outcome)
+        {
+            self.sweep(id, children);
+        }
+        self.with(id, now, |machine, cx| machine.completed(op, outcome, cx));
+    }
+
+    /// Deletes the claims of this session that no acquisition knows: whatever
+    /// made them, nobody else ever will.
+    fn sweep(&mut self, lister: AcquisitionId, children: &Children) {
+        let (Some(live), Some(machine)) = (self.live, self.machines.get(&lister)) else {
+            return;
+        };
+        let orphans: Vec<_> = queue::of_session(children, live.session_id)
+            .filter(|(counter, _)| !self.effects.counters.contains(counter))
+            .filter_map(|(_, name)| Some(machine.below_lock(str::from_utf8(name).ok()?)))
+            .collect();
+        for path in orphans {
+            let delete = Request::Delete {
+                path: Arc::clone(&path),
+                version: -1,
+            };
+            self.effects
+                .requests
+                .push_back((Token::Orphan(path), delete));
+        }
+    }
+
+    fn event(&mut self, event: &WatcherEvent, now: Timestamp) {
+        for id in self.effects.take_watchers(&event.path) {
+            self.tell(
+                id,
+                &ClaimInput::Event {
+                    kind: event.kind,
+                    path: &event.path,
+                },
+                now,
+            );
+        }
+    }
+
+    fn session(&mut self, event: SessionEvent, now: Timestamp) {
+        match event {
+            SessionEvent::Established {
+                session_id,
+                timeout,
+            } => {
+                self.session_id = Some(session_id);
+                self.live = Some(LiveSession {
+                    session_id,
+                    timeout,
+                });
+                self.tell_all(&ClaimInput::Look, now);
+            }
+            SessionEvent::Reattached { timeout } => {
+                self.live = self.session_id.map(|session_id| LiveSession {
+                    session_id,
+                    timeout,
+                });
+                self.tell_all(&ClaimInput::Look, now);
+            }
+            SessionEvent::Suspended(_) => {
+                self.live = None;
+                self.effects.forget_watches();
+                self.tell_all(&ClaimInput::Suspended, now);
+            }
+            SessionEvent::Lost(reason) => {
+                self.forget_session();
+                self.tell_all(&ClaimInput::SessionLost(reason), now);
+            }
+            SessionEvent::Closing | SessionEvent::Stopped(_) => {
+                self.closed = true;
+                self.forget_session();
+                self.tell_all(&ClaimInput::Closed, now);
+            }
+        }
+    }
+
+    fn forget_session(&mut self) {
+        self.live = None;
+        self.session_id = None;
+        self.lease = None;
+        self.effects.forget_session();
+    }
+
+    /// Wakes those that have something to do by now, and every holder if the
+    /// lease has run out.
+    fn keep_time(&mut self, now: Timestamp) {
+        while let Some((_, id)) = self.schedule.first().filter(|(at, _)| *at <= now).copied() {
+            self.tell(id, &ClaimInput::Look, now);
+        }
+        if self.lease.is_none_or(|until| until <= now) {
+            for id in self.held.clone() {
+                self.tell(id, &ClaimInput::Look, now);
+            }
+        }
+    }
+
+    fn tell_all(&mut self, input: &ClaimInput<'_>, now: Timestamp) {
+        let ids: Vec<_> = self.machines.keys().copied().collect();
+        for id in ids {
+            self.tell(id, input, now);
+        }
+    }
+
+    fn tell(&mut self, id: AcquisitionId, input: &ClaimInput<'_>, now: Timestamp) {
+        self.with(id, now, |machine, cx| machine.handle(input.clone(), cx));
+    }
+
+    /// Lets a machine take an input, and keeps the indexes in step with it.
+    fn with(
+        &mut self,
+        id: AcquisitionId,
+        now: Timestamp,
+        step: impl FnOnce(&mut ClaimMachine, &mut Context<'_>),
+    ) {
+        let Some(machine) = self.machines.get_mut(&id) else {
+            return;
+        };
+        let (due_before, phase_before) = (machine.deadline(), machine.phase());
+        let (live, lease, effects) = (self.live, self.lease, &mut self.effects);
+        step(
+            machine,
+            &mut Context {
+                now,
+                live,
+                lease,
+                effects,
+            },
+        );
+        let (due, phase) = (machine.deadline(), machine.phase());
+        if due != due_before {
+            due_before.map(|at| self.schedule.remove(&(at, id)));
+        }
+        due.map(|at| self.schedule.insert((at, id)));
+        if phase != phase_before {
+            self.phase_changed(id, phase);
+        }
+    }
+
+    fn phase_changed(&mut self, id: AcquisitionId, phase: Phase) {
+        let Some(machine) = self.machines.get(&id) else {
+            return;
+        };
+        let request = machine.request();
+        let owner = request
+            .metadata
+            .owner
+            .clone()
+            .map(|owner| (request.lock.id, owner));
+        if phase == Phase::Held {
+            self.held.insert(id);
+            owner.map(|owner| self.owners.insert(owner, id));
+            return;
+        }
+        self.held.remove(&id);
+        if let Some(owner) = owner.filter(|owner| self.owners.get(owner) == Some(&id)) {
+            self.owners.remove(&owner);
+        }
+        if phase == Phase::Gone {
+            self.machines.remove(&id);
+            self.effects.forget(id);
+        }
+    }
+}
+
+impl Recipe for Claims {
+    type Token = Token;
+    type Command = Command;
+
+    fn command(&mut self, command: Command, now: Timestamp) {
+        match command {
+            Command::Acquire(request) => self.acquire(request, now),
+            Command::Leave(id) => self.tell(id, &ClaimInput::Leave, now),
+        }
+    }
+
+    fn handle(&mut self, input: RecipeInput<Token>, now: Timestamp) {
+        match input {
+            RecipeInput::Completed { token, outcome } => self.completed(token, outcome, now),
+            RecipeInput::Event(event) => self.event(&event, now),
+            RecipeInput::Session(event) => self.session(event, now),
+            RecipeInput::Lease(until) => {
+                let stale = self.lease.replace(until).is_none_or(|until| until <= now);
+                if stale {
+                    // Someone at the head may have waited for just this.
+                    self.tell_all(&ClaimInput::Look, now);
+                }
+            }
+            RecipeInput::Tick => self.keep_time(now),
+        }
+    }
+
+    fn poll(&mut self) -> Option<(Token, Request)> {
+        self.effects.requests.pop_front()
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        let scheduled = self.schedule.first().map(|(at, _)| *at);
+        let lease = self.lease.filter(|_| !self.held.is_empty());
+        [scheduled, lease].into_iter().flatten().min()
+    }
+}

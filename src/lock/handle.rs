@@ -1,0 +1,275 @@
+//! `Lock`, and the request for it.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::oneshot;
+
+use super::MAX_OWNER;
+use super::error::{AcquireError, ReleaseError};
+use super::guard::{Guard, Ticket};
+use super::locks::{Ask, Grant, LockCommand, Locks};
+use super::machine::{AcquireRequest, AcquisitionId, LockId, LockSpec};
+use super::metadata::Metadata;
+use crate::proto::{Acl, PathError, ZnodePath};
+use crate::session::{Link, Session, Timestamp, clock};
+
+/// A lock at a fixed path.
+///
+/// Requests for it queue below the path as ephemeral sequential znodes and are
+/// granted in order, those of other processes and other clients' locks
+/// included. Cheap to clone; clones are the same lock, with the same owners.
+///
+/// A lock keeps its session open; see `Session`.
+#[derive(Clone)]
+pub struct Lock {
+    spec: Arc<LockSpec>,
+    link: Link<LockCommand>,
+}
+
+/// Names locks and acquisitions, process-wide.
+static NAMES: AtomicU64 = AtomicU64::new(1);
+
+fn next_name() -> u64 {
+    NAMES.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Lock {
+    /// The lock whose queue is below `path`, under the session's chroot. The
+    /// znodes that make up the path are created when they are missed.
+    ///
+    /// # Errors
+    ///
+    /// [`PathError`] if `path` is not an absolute znode path: it must begin
+    /// with `/`, must not end with one, and has no empty, `.` or `..` part.
+    pub fn new(session: &Session<Locks>, path: impl AsRef<str>) -> Result<Self, PathError> {
+        let path = ZnodePath::new(path)?;
+        let open: Arc<[Acl]> = [Acl::world_anyone()].into();
+        let spec = LockSpec {
+            id: LockId(next_name()),
+            path: session.ensemble().chroot().join(&path),
+            acl: Arc::clone(&open),
+            parent_acl: open,
+        };
+        Ok(Self {
+            spec: Arc::new(spec),
+            link: session.link(),
+        })
+    }
+
+    /// Sets the ACL of the claims; all is allowed to everyone unless set. Every
+    /// contender needs READ. Who may delete a claim is up to the ACL of the
+    /// lock path, not to this one.
+    #[must_use]
+    pub fn with_acl(mut self, acl: impl Into<Arc<[Acl]>>) -> Self {
+        Arc::make_mut(&mut self.spec).acl = acl.into();
+        self
+    }
+
+    /// Sets the ACL of the znodes above the claims, where they are missing and
+    /// this lock creates them; all is allowed to everyone unless set.
+    #[must_use]
+    pub fn with_parent_acl(mut self, acl: impl Into<Arc<[Acl]>>) -> Self {
+        Arc::make_mut(&mut self.spec).parent_acl = acl.into();
+        self
+    }
+
+    /// The path below which the requests queue, from the server's root.
+    #[must_use]
+    pub fn path(&self) -> &ZnodePath {
+        &self.spec.path
+    }
+
+    /// Asks for the lock and waits: until it is granted, for ever unless
+    /// [`timeout`](Acquire::timeout) says otherwise.
+    pub fn acquire(&self) -> Acquire {
+        Acquire {
+            lock: self.clone(),
+            owner: None,
+            timeout: Duration::MAX,
+            waits: true,
+        }
+    }
+
+    /// Asks for the lock without waiting for anyone who is ahead: the answer is
+    /// [`AcquireError::WouldBlock`] then. It waits for the server, though, by
+    /// default for ten seconds.
+    pub fn try_acquire(&self) -> Acquire {
+        Acquire {
+            lock: self.clone(),
+            owner: None,
+            timeout: TRY_TIMEOUT,
+            waits: false,
+        }
+    }
+
+    /// Releases the lock that was granted to this owner, whoever has its guard.
+    /// The guard then reports [`LostReason::Released`].
+    ///
+    /// # Errors
+    ///
+    /// [`ReleaseError::NotOwner`] if this owner does not hold it, and
+    /// [`ReleaseError::Refused`] if the server refuses to delete the claim.
+    ///
+    /// # Cancel safety
+    ///
+    /// The lock is released even if this future is dropped after its first poll.
+    ///
+    /// [`LostReason::Released`]: crate::LostReason::Released
+    pub async fn release_owner(&self, owner: impl AsRef<str>) -> Result<(), ReleaseError> {
+        let (sender, released) = oneshot::channel();
+        let ask = Ask::ReleaseOwner(self.spec.id, owner.as_ref().into(), sender);
+        self.link.post(LockCommand(ask));
+        // If the session is closed, no owner holds anything.
+        released.await.unwrap_or(Err(ReleaseError::NotOwner))
+    }
+}
+
+impl fmt::Debug for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lock")
+            .field("path", &self.spec.path.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+const TRY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A request for a lock, to be awaited.
+///
+/// # Cancel safety
+///
+/// Dropping it, at any point, leaves nothing behind: a claim in the queue is
+/// deleted, one that is just being created too, and a lock that was granted at
+/// the same moment is released.
+#[derive(Clone, Debug)]
+#[must_use = "a request does nothing unless awaited"]
+pub struct Acquire {
+    lock: Lock,
+    owner: Option<Arc<str>>,
+    timeout: Duration,
+    waits: bool,
+}
+
+impl Acquire {
+    /// Names the owner, at most [`MAX_OWNER`] bytes. An owner that holds this
+    /// [`Lock`] gets [`AcquireError::AlreadyOwned`] when asking again, and can
+    /// release it by [`Lock::release_owner`]. Shown in the claim's data.
+    pub fn owner(mut self, owner: impl Into<Arc<str>>) -> Self {
+        self.owner = Some(owner.into());
+        self
+    }
+
+    /// How long to wait, from the first poll on, whatever the state of the
+    /// connection. `Duration::MAX` is for ever; zero is an error.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    fn request(&self, id: AcquisitionId) -> Result<AcquireRequest, AcquireError> {
+        if self.timeout.is_zero() {
+            return Err(AcquireError::ZeroTimeout);
+        }
+        let bytes = self.owner.as_ref().map_or(0, |owner| owner.len());
+        if bytes > MAX_OWNER {
+            return Err(AcquireError::OwnerTooLong { bytes });
+        }
+        let forever = self.timeout == Duration::MAX;
+        Ok(AcquireRequest {
+            id,
+            lock: Arc::clone(&self.lock.spec),
+            metadata: metadata(self.owner.clone()),
+            deadline: if forever {
+                Timestamp::MAX
+            } else {
+                clock::now() + self.timeout
+            },
+            waits: self.waits,
+        })
+    }
+}
+
+impl IntoFuture for Acquire {
+    type Output = Result<Guard, AcquireError>;
+    type IntoFuture = Acquiring;
+
+    fn into_future(self) -> Acquiring {
+        Acquiring(State::New(self))
+    }
+}
+
+/// The future of an [`Acquire`].
+///
+/// # Errors
+///
+/// [`AcquireError`]; see there for each.
+///
+/// # Cancel safety
+///
+/// As [`Acquire`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Acquiring(State);
+
+#[derive(Debug)]
+enum State {
+    New(Acquire),
+    Waiting {
+        answer: oneshot::Receiver<Result<Grant, AcquireError>>,
+        ticket: Ticket,
+    },
+    Done,
+}
+
+impl Future for Acquiring {
+    type Output = Result<Guard, AcquireError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let State::New(acquire) = &self.0 {
+            let id = AcquisitionId(next_name());
+            let request = acquire.request(id)?;
+            let (sender, answer) = oneshot::channel();
+            let link = acquire.lock.link.clone();
+            link.post(LockCommand(Ask::Acquire(request, sender)));
+            self.0 = State::Waiting {
+                answer,
+                ticket: Ticket::new(id, link),
+            };
+        }
+        let State::Waiting { answer, .. } = &mut self.0 else {
+            // As every future that was polled after its end.
+            return Poll::Pending;
+        };
+        let answer = ready!(Pin::new(answer).poll(cx));
+        let State::Waiting { ticket, .. } = std::mem::replace(&mut self.0, State::Done) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match answer {
+            Ok(Ok(grant)) => Ok(Guard::new(grant, ticket)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(AcquireError::Closed),
+        })
+    }
+}
+
+fn metadata(owner: Option<Arc<str>>) -> Metadata {
+    /// The kernel's name for the machine, where it tells it in a file.
+    static HOST: LazyLock<Option<Arc<str>>> = LazyLock::new(|| {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+        Some(name.trim().into())
+    });
+    Metadata {
+        requested: SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default(),
+        owner,
+        host: HOST.clone(),
+        pid: Some(std::process::id()),
+    }
+}

@@ -1,0 +1,90 @@
+//! A lock that is held, as its guard and its session's task share it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::error::LostReason;
+use crate::session::{Timestamp, clock};
+
+/// Until when the session can be relied on. Written by its task only, read by
+/// every guard.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LeaseCell(Arc<AtomicU64>);
+
+impl LeaseCell {
+    pub(super) fn set(&self, until: Option<Timestamp>) {
+        let nanos = until.unwrap_or(Timestamp::ZERO).as_nanos();
+        self.0.store(nanos, Ordering::Release);
+    }
+
+    fn get(&self) -> Timestamp {
+        Timestamp::from_nanos(self.0.load(Ordering::Acquire))
+    }
+}
+
+/// Whether a lock is still held. Once it is lost it stays so.
+#[derive(Debug)]
+pub(super) struct Hold {
+    lease: LeaseCell,
+    reason: OnceLock<LostReason>,
+    lost: CancellationToken,
+}
+
+impl Hold {
+    pub(super) fn new(lease: LeaseCell) -> Self {
+        Self {
+            lease,
+            reason: OnceLock::new(),
+            lost: CancellationToken::new(),
+        }
+    }
+
+    /// The first reason given stays.
+    pub(super) fn lose(&self, reason: LostReason) {
+        if self.reason.set(reason).is_ok() {
+            self.lost.cancel();
+        }
+    }
+
+    pub(super) fn reason(&self) -> Option<LostReason> {
+        self.reason.get().copied()
+    }
+
+    pub(super) const fn lost(&self) -> &CancellationToken {
+        &self.lost
+    }
+
+    /// How long the lock is held for sure, by the clock as it is now: a task
+    /// that is late with its news cannot hide that the lease has run out.
+    pub(super) fn remaining(&self) -> Result<Duration, LostReason> {
+        // The lease first: were the session lost and another begun between the
+        // two reads, the reason would be there by now.
+        let remaining = self.lease.get() - clock::now();
+        if remaining.is_zero() {
+            self.lose(LostReason::LeaseExpired);
+        }
+        self.reason().map_or(Ok(remaining), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_is_latched_with_its_first_reason() {
+        let lease = LeaseCell::default();
+        lease.set(Some(clock::now() + Duration::from_secs(60)));
+        let hold = Hold::new(lease.clone());
+        assert!(hold.remaining().unwrap() > Duration::from_secs(50));
+        lease.set(None);
+        assert_eq!(hold.remaining(), Err(LostReason::LeaseExpired));
+        assert!(hold.lost().is_cancelled());
+        lease.set(Some(clock::now() + Duration::from_secs(60)));
+        hold.lose(LostReason::ClaimDeleted);
+        assert_eq!(hold.remaining(), Err(LostReason::LeaseExpired));
+    }
+}

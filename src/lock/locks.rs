@@ -1,0 +1,174 @@
+//! The lock side of a session's task: the claims, and the futures and guards
+//! that wait to hear of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::claims::{Claims, Command, Token};
+use super::error::{AcquireError, ReleaseError};
+use super::hold::{Hold, LeaseCell};
+use super::machine::{AcquireRequest, AcquisitionId, LockId, Notice};
+use super::token::FencingToken;
+use crate::proto::Request;
+use crate::session::{Recipe, RecipeInput, Timestamp};
+
+/// The recipe that lives on a `Session`: the locks of its users.
+#[derive(Debug, Default)]
+pub struct Locks {
+    claims: Claims,
+    lease: LeaseCell,
+    waiters: BTreeMap<AcquisitionId, Waiter>,
+}
+
+/// What a lock's handles ask of its session's task.
+#[derive(Debug)]
+pub struct LockCommand(pub(super) Ask);
+
+/// What is asked for, and where the answer goes.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Acquire(AcquireRequest, oneshot::Sender<Result<Grant, AcquireError>>),
+    /// End an acquisition; nobody waits for it.
+    Leave(AcquisitionId),
+    /// End an acquisition and wait until its claim is gone.
+    Release(AcquisitionId, oneshot::Sender<Released>),
+    /// End the acquisition by which an owner holds a lock.
+    ReleaseOwner(LockId, Arc<str>, oneshot::Sender<Released>),
+}
+
+pub(super) type Released = Result<(), ReleaseError>;
+
+/// A lock that was granted.
+#[derive(Debug)]
+pub(super) struct Grant {
+    pub(super) token: FencingToken,
+    pub(super) znode: Arc<str>,
+    pub(super) hold: Arc<Hold>,
+}
+
+/// Who waits to hear of an acquisition.
+#[derive(Debug, Default)]
+struct Waiter {
+    grant: Option<oneshot::Sender<Result<Grant, AcquireError>>>,
+    hold: Option<Arc<Hold>>,
+    released: Vec<oneshot::Sender<Released>>,
+}
+
+/// Answers, unless the future that waited was dropped.
+fn answer<T>(sender: oneshot::Sender<T>, answer: T) {
+    let _ = sender.send(answer);
+}
+
+impl Locks {
+    fn ask(&mut self, ask: Ask, now: Timestamp) {
+        match ask {
+            Ask::Acquire(request, grant) => {
+                let waiter = Waiter {
+                    grant: Some(grant),
+                    ..Waiter::default()
+                };
+                self.waiters.insert(request.id, waiter);
+                self.claims.command(Command::Acquire(request), now);
+            }
+            Ask::Leave(id) => self.claims.command(Command::Leave(id), now),
+            Ask::Release(id, released) => self.release(id, released, now),
+            Ask::ReleaseOwner(lock, owner, released) => match self.claims.held_by(lock, &owner) {
+                Some(id) => self.release(id, released, now),
+                None => answer(released, Err(ReleaseError::NotOwner)),
+            },
+        }
+    }
+
+    fn release(&mut self, id: AcquisitionId, released: oneshot::Sender<Released>, now: Timestamp) {
+        match self.waiters.get_mut(&id) {
+            Some(waiter) => {
+                waiter.released.push(released);
+                self.claims.command(Command::Leave(id), now);
+            }
+            // It has left the queue before.
+            None => answer(released, Ok(())),
+        }
+    }
+
+    /// Tells the users what has come of it. A grant comes after the lease that
+    /// it rests on, and a loss before the lease is gone, so that its reason is
+    /// the one that the guard reports.
+    fn deliver(&mut self) {
+        let lease = self.claims.lease();
+        if lease.is_some() {
+            self.lease.set(lease);
+        }
+        while let Some(notice) = self.claims.notice() {
+            self.tell(notice);
+        }
+        self.lease.set(lease);
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        match notice {
+            Notice::Granted { id, token, znode } => self.granted(id, token, znode),
+            Notice::Failed { id, error } => {
+                let waiter = self.waiters.get_mut(&id);
+                if let Some(grant) = waiter.and_then(|waiter| waiter.grant.take()) {
+                    answer(grant, Err(error));
+                }
+                if !self.claims.contains(id) {
+                    self.waiters.remove(&id);
+                }
+            }
+            Notice::Lost { id, reason } => {
+                let waiter = self.waiters.get_mut(&id);
+                if let Some(hold) = waiter.and_then(|waiter| waiter.hold.take()) {
+                    hold.lose(reason);
+                }
+            }
+            Notice::Left { id, result } => {
+                for released in self
+                    .waiters
+                    .remove(&id)
+                    .into_iter()
+                    .flat_map(|w| w.released)
+                {
+                    answer(released, result.clone());
+                }
+            }
+        }
+    }
+
+    fn granted(&mut self, id: AcquisitionId, token: FencingToken, znode: Arc<str>) {
+        let Some(waiter) = self.waiters.get_mut(&id) else {
+            return;
+        };
+        let hold = Arc::new(Hold::new(self.lease.clone()));
+        waiter.hold = Some(Arc::clone(&hold));
+        if let Some(grant) = waiter.grant.take() {
+            // If the future is gone, its drop has asked to leave the queue.
+            answer(grant, Ok(Grant { token, znode, hold }));
+        }
+    }
+}
+
+impl Recipe for Locks {
+    type Token = Token;
+    type Command = LockCommand;
+
+    fn command(&mut self, LockCommand(ask): LockCommand, now: Timestamp) {
+        self.ask(ask, now);
+        self.deliver();
+    }
+
+    fn handle(&mut self, input: RecipeInput<Token>, now: Timestamp) {
+        self.claims.handle(input, now);
+        self.deliver();
+    }
+
+    fn poll(&mut self) -> Option<(Token, Request)> {
+        self.claims.poll()
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        self.claims.deadline()
+    }
+}

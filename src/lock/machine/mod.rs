@@ -1,0 +1,347 @@
+//! One acquisition, from the request to the last trace of it.
+//!
+//! ```text
+//!            granted                  released, dropped, lost
+//!  Seeking ----------> Held ----------------------------------+
+//!     |                                                       v
+//!     +-- timed out, failed, dropped ------------------> Leaving --> Gone
+//! ```
+//!
+//! The phase says what is wanted. What is known of the server (the claim, its
+//! place, the watches, what is in flight) is kept beside it as facts, and after
+//! every input [`ClaimMachine::advance`] asks for what is missing between the
+//! two. A disconnect only makes facts unknown again, so that recovery is the
+//! ordinary way and not another one.
+
+mod facts;
+mod replies;
+mod steps;
+
+use std::sync::Arc;
+
+use super::claims::Effects;
+use super::error::{AcquireError, LostReason, ReleaseError};
+use super::metadata::Metadata;
+use super::token::FencingToken;
+use crate::proto::{Acl, ErrorCode, EventType, ZnodePath};
+use crate::session::{SessionLost, Timestamp};
+
+pub use facts::Op;
+use facts::{Claim, Doomed, Look, Predecessor, Watch};
+
+/// Names an acquisition among those of a session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AcquisitionId(pub u64);
+
+/// Names a `Lock`: owners are told apart within one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LockId(pub u64);
+
+/// A lock: where its queue is and how its znodes are made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LockSpec {
+    /// Which lock it is.
+    pub id: LockId,
+    /// The parent of the claims, from the server's root.
+    pub path: ZnodePath,
+    /// The ACL of the claims.
+    pub acl: Arc<[Acl]>,
+    /// The ACL of the znodes above them, where those are missing.
+    pub parent_acl: Arc<[Acl]>,
+}
+
+/// A request for a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AcquireRequest {
+    /// Its name; every request has another one.
+    pub id: AcquisitionId,
+    /// What to acquire.
+    pub lock: Arc<LockSpec>,
+    /// What the claim is to say of the requestor.
+    pub metadata: Metadata,
+    /// When to give up.
+    pub deadline: Timestamp,
+    /// Whether to wait for claims ahead.
+    pub waits: bool,
+}
+
+/// What the users are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The lock is held from now on.
+    Granted {
+        /// Which acquisition.
+        id: AcquisitionId,
+        /// The claim's token.
+        token: FencingToken,
+        /// The claim.
+        znode: Arc<str>,
+    },
+    /// The lock will not be held.
+    Failed {
+        /// Which acquisition.
+        id: AcquisitionId,
+        /// Why.
+        error: AcquireError,
+    },
+    /// The lock is not held any more.
+    Lost {
+        /// Which acquisition.
+        id: AcquisitionId,
+        /// Why.
+        reason: LostReason,
+    },
+    /// The claim is gone from the queue, or the server refuses to delete it,
+    /// which is said once and tried again.
+    Left {
+        /// Which acquisition.
+        id: AcquisitionId,
+        /// Whether it is gone.
+        result: Result<(), ReleaseError>,
+    },
+}
+
+/// What is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Phase {
+    Seeking,
+    Held,
+    Leaving,
+    Gone,
+}
+
+/// What a claim machine is told, beside replies.
+#[derive(Clone, Debug)]
+pub(super) enum ClaimInput<'a> {
+    /// It has just begun, the session has a connection, time has passed, or
+    /// the lease was extended.
+    Look,
+    /// The connection is gone.
+    Suspended,
+    /// The session is gone.
+    SessionLost(SessionLost),
+    /// The session is closed.
+    Closed,
+    /// A watch has fired.
+    Event { kind: EventType, path: &'a str },
+    /// The user wants no lock, or no more.
+    Leave,
+}
+
+/// What the session gives a claim machine to work with.
+pub(super) struct Context<'a> {
+    pub(super) now: Timestamp,
+    /// The session, while it has a connection.
+    pub(super) live: Option<super::claims::LiveSession>,
+    /// Until when the session can be relied on.
+    pub(super) lease: Option<Timestamp>,
+    pub(super) effects: &'a mut Effects,
+}
+
+/// One acquisition, sans IO.
+#[derive(Clone, Debug)]
+pub(super) struct ClaimMachine {
+    request: AcquireRequest,
+    phase: Phase,
+    /// The znode in the queue that is this acquisition's.
+    claim: Option<Claim>,
+    /// The counter of the create in flight.
+    creating: Option<u64>,
+    /// The lock path is missing and is to be made before the next create.
+    parents_missing: bool,
+    /// Why a znode above the claims could not be made, the first one.
+    parent_failure: Option<(ZnodePath, ErrorCode)>,
+    /// Counters of creates whose outcome is unknown.
+    doubtful: Vec<u64>,
+    /// Counters of creates that were doubtful in this session, to be looked
+    /// for once more at the end.
+    suspects: Vec<u64>,
+    /// Claims to delete.
+    doomed: Vec<Doomed>,
+    own_watch: Watch,
+    look: Look,
+    predecessor: Option<Predecessor>,
+    /// The predecessor may not be watched: watch the lock path instead.
+    watch_parent: bool,
+    /// Tells the newest listing and watches from older ones.
+    serial: u32,
+    /// A refused request is not repeated before then.
+    retry_at: Option<Timestamp>,
+    /// The predecessor's watch is set anew then, whatever was heard.
+    recheck_at: Option<Timestamp>,
+    /// `Notice::Left` was given.
+    told_left: bool,
+}
+
+impl ClaimMachine {
+    pub(super) fn new(request: AcquireRequest) -> Self {
+        Self {
+            request,
+            phase: Phase::Seeking,
+            claim: None,
+            creating: None,
+            parents_missing: false,
+            parent_failure: None,
+            doubtful: Vec::new(),
+            suspects: Vec::new(),
+            doomed: Vec::new(),
+            own_watch: Watch::Unset,
+            look: Look::Needed { sync: false },
+            predecessor: None,
+            watch_parent: false,
+            serial: 0,
+            retry_at: None,
+            recheck_at: None,
+            told_left: false,
+        }
+    }
+
+    pub(super) const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    pub(super) const fn request(&self) -> &AcquireRequest {
+        &self.request
+    }
+
+    /// When it has something to do next, replies and events aside. The end of
+    /// the lease, which all acquisitions of a session share, is not in it.
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        let end = (self.phase == Phase::Seeking && self.request.deadline != Timestamp::MAX)
+            .then_some(self.request.deadline);
+        [end, self.retry_at, self.recheck_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Takes an input other than a reply.
+    pub(super) fn handle(&mut self, input: ClaimInput<'_>, cx: &mut Context<'_>) {
+        match input {
+            ClaimInput::Look => {}
+            ClaimInput::Suspended => self.forget_connection(),
+            ClaimInput::SessionLost(reason) => self.session_lost(reason, cx),
+            ClaimInput::Closed => self.closed(cx),
+            ClaimInput::Event { kind, path } => self.event(kind, path, cx),
+            ClaimInput::Leave => self.leave(LostReason::Released, cx),
+        }
+        self.settle(cx);
+    }
+
+    /// After the facts have changed: time, then the next step. A grant is the
+    /// last thing that can happen, so that none follows a deadline.
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
+        self.keep_time(cx);
+        self.advance(cx);
+    }
+
+    fn keep_time(&mut self, cx: &mut Context<'_>) {
+        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= cx.now);
+        if due(self.retry_at) {
+            self.retry_at = None;
+        }
+        if due(self.recheck_at) {
+            self.recheck_at = None;
+            if let Some(predecessor) = &mut self.predecessor {
+                predecessor.watch = Watch::Unset;
+            }
+        }
+        match self.phase {
+            Phase::Seeking if self.request.deadline <= cx.now => {
+                self.fail(AcquireError::TimedOut, cx);
+            }
+            Phase::Held if !cx.lease_holds() => self.leave(LostReason::LeaseExpired, cx),
+            _ => {}
+        }
+    }
+
+    /// Ends the wish for the lock, with an error for whoever waits for it.
+    fn fail(&mut self, error: AcquireError, cx: &mut Context<'_>) {
+        if self.phase == Phase::Seeking {
+            cx.effects.notify(Notice::Failed {
+                id: self.request.id,
+                error,
+            });
+            self.begin_leaving();
+        }
+    }
+
+    /// Ends the wish for the lock; a holder learns why.
+    fn leave(&mut self, reason: LostReason, cx: &mut Context<'_>) {
+        if self.phase == Phase::Held {
+            cx.effects.notify(Notice::Lost {
+                id: self.request.id,
+                reason,
+            });
+        }
+        if matches!(self.phase, Phase::Seeking | Phase::Held) {
+            self.begin_leaving();
+        }
+    }
+
+    fn begin_leaving(&mut self) {
+        self.phase = Phase::Leaving;
+        self.retry_at = None;
+        self.recheck_at = None;
+        if let Some(claim) = self.claim.take() {
+            self.doomed.push(claim.doomed());
+        }
+    }
+
+    /// Nothing is known any more of what only a connection can tell. Requests
+    /// in flight report themselves.
+    fn forget_connection(&mut self) {
+        self.own_watch = Watch::Unset;
+        self.look = Look::Needed { sync: true };
+        self.predecessor = None;
+        self.watch_parent = false;
+        self.retry_at = None;
+        self.recheck_at = None;
+    }
+
+    /// All that was made in the session is gone with it, or goes unasked.
+    fn session_lost(&mut self, reason: SessionLost, cx: &mut Context<'_>) {
+        self.forget_session();
+        self.lose(LostReason::Session(reason), cx);
+    }
+
+    fn closed(&mut self, cx: &mut Context<'_>) {
+        self.forget_session();
+        self.fail(AcquireError::Closed, cx);
+        self.lose(LostReason::Closed, cx);
+    }
+
+    fn forget_session(&mut self) {
+        self.forget_connection();
+        self.look = Look::Needed { sync: false };
+        self.claim = None;
+        self.creating = None;
+        self.parents_missing = false;
+        self.doubtful.clear();
+        self.suspects.clear();
+        self.doomed.clear();
+    }
+
+    /// What only a holder notices.
+    fn lose(&mut self, reason: LostReason, cx: &mut Context<'_>) {
+        if self.phase == Phase::Held {
+            self.leave(reason, cx);
+        }
+    }
+
+    /// The claim is not there, though nobody here deleted it.
+    fn claim_gone(&mut self, cx: &mut Context<'_>) {
+        self.claim = None;
+        self.own_watch = Watch::Unset;
+        self.predecessor = None;
+        self.recheck_at = None;
+        self.look = Look::Needed { sync: false };
+        self.lose(LostReason::ClaimDeleted, cx);
+    }
+}
+
+impl Context<'_> {
+    pub(super) fn lease_holds(&self) -> bool {
+        self.lease.is_some_and(|until| self.now < until)
+    }
+}

@@ -1,0 +1,363 @@
+//! What replies and events tell an acquisition.
+
+use std::sync::Arc;
+
+use super::facts::{Claim, Doomed, Look, Op, Predecessor, SyncState, Watch};
+use super::{ClaimMachine, Context, Notice, Phase};
+use crate::lock::claim::{ClaimId, sequence_number};
+use crate::lock::error::{AcquireError, ReleaseError};
+use crate::lock::queue;
+use crate::proto::{Children, ErrorCode, EventType, Reply, Stat};
+use crate::session::Outcome;
+
+impl ClaimMachine {
+    /// Takes what became of one of its requests.
+    pub(in crate::lock) fn completed(&mut self, op: Op, outcome: Outcome, cx: &mut Context<'_>) {
+        match op {
+            Op::Create(counter) => self.created(counter, outcome, cx),
+            Op::CreateParent(level) => self.parent_created(level, &outcome),
+            Op::Sync(serial) => self.synced(serial, &outcome),
+            Op::List(serial) => self.listed(serial, outcome, cx),
+            Op::WatchOwn(serial) => self.own_watched(serial, outcome, cx),
+            Op::WatchPredecessor(serial) => self.predecessor_watched(serial, &outcome, cx),
+            Op::Delete(counter) => self.deleted(counter, outcome, cx),
+        }
+        self.settle(cx);
+    }
+
+    fn created(&mut self, counter: u64, outcome: Outcome, cx: &mut Context<'_>) {
+        if self.creating != Some(counter) {
+            return;
+        }
+        self.creating = None;
+        match outcome {
+            Outcome::Ok {
+                zxid,
+                reply: Reply::Create { path },
+            } => {
+                match self.claim_at(counter, path, Some(zxid)) {
+                    Some(claim) => self.own(claim),
+                    // Not the name that was asked for: another create's reply.
+                    None => self.doubt(counter),
+                }
+            }
+            Outcome::Ok { .. } | Outcome::MaybeSent => self.doubt(counter),
+            Outcome::Server(code) => self.create_refused(code, cx),
+            Outcome::NotSent | Outcome::SessionLost | Outcome::Closed => {}
+        }
+    }
+
+    /// The claim at `path`, if it has the name that `counter` was given.
+    fn claim_at(&self, counter: u64, path: Arc<str>, czxid: Option<i64>) -> Option<Claim> {
+        let name_at = self.below_lock("").len();
+        let (parent, name) = path.split_at_checked(name_at)?;
+        let id = ClaimId::parse(name.as_bytes())?;
+        let number = sequence_number(name.as_bytes())?;
+        (*parent == *self.below_lock("") && id.counter == counter).then_some(Claim {
+            counter,
+            path,
+            name_at,
+            number,
+            czxid,
+        })
+    }
+
+    /// Takes a claim as its own, or for deletion if it is not wanted any more.
+    fn own(&mut self, claim: Claim) {
+        let wanted = self.phase == Phase::Seeking && self.claim.is_none();
+        if wanted {
+            self.claim = Some(claim);
+            self.own_watch = Watch::Unset;
+        } else {
+            self.doomed.push(claim.doomed());
+        }
+    }
+
+    fn doubt(&mut self, counter: u64) {
+        self.doubtful.push(counter);
+        self.suspects.push(counter);
+    }
+
+    fn create_refused(&mut self, code: ErrorCode, cx: &mut Context<'_>) {
+        let path = self.request.lock.path.clone();
+        let error = match (code, self.parent_failure.take()) {
+            (ErrorCode::NoNode, None) => {
+                self.parents_missing = true;
+                return;
+            }
+            (ErrorCode::ThrottledOp, _) => return self.retry_later(cx),
+            (ErrorCode::NoNode, Some((path, code))) => AcquireError::MissingParent { path, code },
+            (ErrorCode::NodeExists, _) => AcquireError::SequenceExhausted { path },
+            (ErrorCode::NoChildrenForEphemerals, _) => AcquireError::EphemeralParent { path },
+            (code, _) => AcquireError::Refused {
+                operation: "create a claim",
+                path,
+                code,
+            },
+        };
+        self.fail(error, cx);
+    }
+
+    fn parent_created(&mut self, level: usize, outcome: &Outcome) {
+        let Outcome::Server(code) = *outcome else {
+            return;
+        };
+        if code == ErrorCode::NodeExists || self.parent_failure.is_some() {
+            return;
+        }
+        let path = self.request.lock.path.ancestors_from_root().nth(level);
+        self.parent_failure = path.map(|path| (path, code));
+    }
+
+    fn synced(&mut self, serial: u32, outcome: &Outcome) {
+        if let (
+            Look::Asked {
+                serial: asked,
+                sync,
+            },
+            Outcome::Ok { .. },
+        ) = (&mut self.look, outcome)
+        {
+            if *asked == serial {
+                *sync = SyncState::Done;
+            }
+        }
+    }
+
+    fn listed(&mut self, serial: u32, outcome: Outcome, cx: &mut Context<'_>) {
+        let Look::Asked {
+            serial: asked,
+            sync,
+        } = self.look
+        else {
+            return;
+        };
+        if asked != serial {
+            return;
+        }
+        self.look = Look::Needed {
+            sync: sync != SyncState::NotAsked,
+        };
+        if sync == SyncState::Asked {
+            // The sync failed: what the listing lacks may still be there.
+            return self.retry_later(cx);
+        }
+        match outcome {
+            Outcome::Ok {
+                reply: Reply::GetChildren { children },
+                ..
+            } => {
+                self.look_at(&children, sync, cx);
+            }
+            Outcome::Server(ErrorCode::NoNode) => self.look_at(&Children::default(), sync, cx),
+            Outcome::Server(ErrorCode::ThrottledOp) => self.retry_later(cx),
+            Outcome::Server(code) if self.phase == Phase::Seeking => {
+                let path = self.request.lock.path.clone();
+                self.fail(
+                    AcquireError::Refused {
+                        operation: "list the claims",
+                        path,
+                        code,
+                    },
+                    cx,
+                );
+            }
+            Outcome::Server(_) => self.retry_later(cx),
+            _ => {}
+        }
+    }
+
+    fn look_at(&mut self, children: &Children, sync: SyncState, cx: &mut Context<'_>) {
+        if sync == SyncState::Done {
+            self.resolve_doubts(children, cx);
+        }
+        let Some(claim) = &self.claim else { return };
+        let Some(place) = queue::place(children, claim.name(), claim.number) else {
+            return self.claim_gone(cx);
+        };
+        self.look = Look::Known;
+        self.recheck_at = None;
+        self.predecessor = place.predecessor.and_then(|name| {
+            let name = str::from_utf8(&name).ok()?;
+            let reused = queue::may_reuse_its_number(name.as_bytes());
+            Some(Predecessor {
+                path: self.below_lock(name),
+                watch: Watch::Unset,
+                last: place.ahead == 1 && place.numbers_hold && !reused,
+            })
+        });
+    }
+
+    /// After a `sync` a listing is final: what it shows of the doubtful creates
+    /// is there, the others have not happened.
+    fn resolve_doubts(&mut self, children: &Children, cx: &mut Context<'_>) {
+        let doubtful = std::mem::take(&mut self.doubtful);
+        let Some(live) = cx.live.filter(|_| !doubtful.is_empty()) else {
+            return;
+        };
+        let mut found: Vec<Claim> = queue::of_session(children, live.session_id)
+            .filter(|(counter, _)| doubtful.contains(counter))
+            .filter_map(|(counter, name)| {
+                let path = self.below_lock(str::from_utf8(name).ok()?);
+                self.claim_at(counter, path, None)
+            })
+            .collect();
+        found.sort_by(|a, b| a.number.wrapping_sub(b.number).cmp(&0));
+        for claim in found {
+            self.own(claim);
+        }
+    }
+
+    fn own_watched(&mut self, serial: u32, outcome: Outcome, cx: &mut Context<'_>) {
+        if self.own_watch != Watch::Asked(serial) {
+            return;
+        }
+        match outcome {
+            Outcome::Ok {
+                reply: Reply::Exists { stat },
+                ..
+            } => self.own_seen(&stat, cx),
+            Outcome::Server(ErrorCode::NoNode) => self.claim_gone(cx),
+            Outcome::Server(_) => self.own_watch = Watch::Refused,
+            _ => self.own_watch = Watch::Unset,
+        }
+    }
+
+    /// A znode of the right name is ours only if the present session owns it.
+    fn own_seen(&mut self, stat: &Stat, cx: &mut Context<'_>) {
+        let owned = cx
+            .live
+            .is_some_and(|live| live.session_id == stat.ephemeral_owner);
+        match &mut self.claim {
+            Some(claim) if owned && claim.czxid.is_none_or(|czxid| czxid == stat.czxid) => {
+                claim.czxid = Some(stat.czxid);
+                self.own_watch = Watch::Armed;
+            }
+            _ => self.claim_gone(cx),
+        }
+    }
+
+    fn predecessor_watched(&mut self, serial: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        let Some(predecessor) = &mut self.predecessor else {
+            return;
+        };
+        if predecessor.watch != Watch::Asked(serial) {
+            return;
+        }
+        match outcome {
+            Outcome::Ok { .. } => {
+                predecessor.watch = Watch::Armed;
+                self.recheck_at = cx.live.map(|live| cx.now + live.timeout * 10 / 6);
+            }
+            Outcome::Server(ErrorCode::NoNode) => self.look_again(),
+            Outcome::Server(ErrorCode::NoAuth) => {
+                self.watch_parent = true;
+                self.look_again();
+            }
+            Outcome::Server(_) => {
+                predecessor.watch = Watch::Unset;
+                self.retry_later(cx);
+            }
+            _ => predecessor.watch = Watch::Unset,
+        }
+    }
+
+    /// A listing in flight is as good as a new one: the watch that is set after
+    /// it finds out if it was too old.
+    fn look_again(&mut self) {
+        if self.look == Look::Known {
+            self.look = Look::Needed { sync: false };
+            self.recheck_at = None;
+        }
+    }
+
+    fn deleted(&mut self, counter: u64, outcome: Outcome, cx: &mut Context<'_>) {
+        let Some(index) = self
+            .doomed
+            .iter()
+            .position(|doomed| doomed.counter == counter)
+        else {
+            return;
+        };
+        match outcome {
+            Outcome::Ok { .. }
+            | Outcome::Server(ErrorCode::NoNode)
+            | Outcome::SessionLost
+            | Outcome::Closed => {
+                self.doomed.remove(index);
+            }
+            Outcome::NotSent | Outcome::MaybeSent => self.ask_anew(index),
+            Outcome::Server(code) => {
+                self.ask_anew(index);
+                self.retry_later(cx);
+                self.tell_refused(index, code, cx);
+            }
+        }
+    }
+
+    fn ask_anew(&mut self, index: usize) {
+        if let Some(doomed) = self.doomed.get_mut(index) {
+            doomed.asked = false;
+        }
+    }
+
+    fn tell_refused(&mut self, index: usize, code: ErrorCode, cx: &mut Context<'_>) {
+        let Some(Doomed { path: znode, .. }) = self.doomed.get(index) else {
+            return;
+        };
+        if code == ErrorCode::ThrottledOp || self.told_left {
+            return;
+        }
+        let (znode, path) = (Arc::clone(znode), self.request.lock.path.clone());
+        let result = Err(ReleaseError::Refused { znode, path, code });
+        self.told_left = true;
+        cx.effects.notify(Notice::Left {
+            id: self.request.id,
+            result,
+        });
+    }
+
+    /// What the server refused is asked again at the heartbeat's pace, never in
+    /// a loop.
+    fn retry_later(&mut self, cx: &mut Context<'_>) {
+        self.retry_at = cx.live.map(|live| cx.now + live.timeout / 6);
+    }
+
+    /// A watch has fired, and is used up by that.
+    pub(super) fn event(&mut self, kind: EventType, path: &str, cx: &mut Context<'_>) {
+        if self
+            .claim
+            .as_ref()
+            .is_some_and(|claim| *claim.path == *path)
+        {
+            return match kind {
+                EventType::NodeDeleted => self.claim_gone(cx),
+                _ => self.own_watch = Watch::Unset,
+            };
+        }
+        let Some(predecessor) = &self.predecessor else {
+            return;
+        };
+        if *predecessor.path == *path {
+            self.predecessor_changed(kind);
+        } else if self.watch_parent && *self.request.lock.path.as_str() == *path {
+            self.look_again();
+        }
+    }
+
+    /// The last claim ahead has gone, and ours is there, since its watch says
+    /// nothing: then nothing is ahead. Else look again.
+    fn predecessor_changed(&mut self, kind: EventType) {
+        let last = self
+            .predecessor
+            .as_ref()
+            .is_some_and(|predecessor| predecessor.last);
+        let deleted = kind == EventType::NodeDeleted;
+        if deleted && last && self.own_watch == Watch::Armed && self.look == Look::Known {
+            self.predecessor = None;
+            self.recheck_at = None;
+        } else {
+            self.look_again();
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What an acquisition asks for next, given what it wants and what it knows.
+
+use std::sync::Arc;
+
+use super::{ClaimMachine, Context, Look, Notice, Op, Phase, Watch};
+use crate::lock::claim::ClaimId;
+use crate::lock::claims::LiveSession;
+use crate::lock::error::AcquireError;
+use crate::lock::machine::facts::SyncState;
+use crate::lock::token::FencingToken;
+use crate::proto::{CreateMode, Request};
+
+impl ClaimMachine {
+    /// Asks for whatever is missing between what is wanted and what is known.
+    pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
+        let Some(live) = cx.live else {
+            return self.finish(cx);
+        };
+        if self.creating.is_some() || self.retry_at.is_some() {
+            return;
+        }
+        if !self.doubtful.is_empty() {
+            return self.ask_for_listing(true, cx);
+        }
+        match self.phase {
+            Phase::Seeking | Phase::Held => self.pursue(live, cx),
+            Phase::Leaving => self.clear_away(cx),
+            Phase::Gone => {}
+        }
+    }
+
+    fn pursue(&mut self, live: LiveSession, cx: &mut Context<'_>) {
+        let Some(claim) = &self.claim else {
+            return self.enqueue(live, cx);
+        };
+        let path = Arc::clone(&claim.path);
+        if let Look::Needed { sync } = self.look {
+            self.ask_for_listing(sync, cx);
+        }
+        // Ahead of the predecessor's watch: what the grant without a round
+        // trip rests on.
+        if self.own_watch == Watch::Unset {
+            let serial = self.next_serial();
+            self.own_watch = Watch::Asked(serial);
+            cx.effects.watch(&path, self.request.id);
+            self.ask(
+                Op::WatchOwn(serial),
+                Request::Exists { path, watch: true },
+                cx,
+            );
+        }
+        if self.look == Look::Known {
+            self.take_place(cx);
+        }
+    }
+
+    fn take_place(&mut self, cx: &mut Context<'_>) {
+        match &self.predecessor {
+            None => self.grant(cx),
+            Some(_) if self.phase == Phase::Held => {}
+            Some(_) if !self.request.waits => {
+                self.fail(AcquireError::WouldBlock, cx);
+                self.clear_away(cx);
+            }
+            Some(ahead) if ahead.watch == Watch::Unset && !self.watch_parent => {
+                let path = Arc::clone(&ahead.path);
+                self.watch_predecessor(path, cx);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Held only if the claim was made in the present session, was seen to be
+    /// there with nothing ahead, and the session can be relied on right now.
+    /// With a stale lease the next evidence leads here again.
+    fn grant(&mut self, cx: &mut Context<'_>) {
+        let Some(claim) = self.claim.as_ref().filter(|_| self.phase == Phase::Seeking) else {
+            return;
+        };
+        let Some(czxid) = claim.czxid.filter(|_| cx.lease_holds()) else {
+            return;
+        };
+        self.phase = Phase::Held;
+        cx.effects.notify(Notice::Granted {
+            id: self.request.id,
+            token: FencingToken::new(czxid.cast_unsigned()),
+            znode: Arc::clone(&claim.path),
+        });
+    }
+
+    /// Joins the queue. The listing is in the same write: the server answers a
+    /// session's requests in order, so that it shows the new claim.
+    fn enqueue(&mut self, live: LiveSession, cx: &mut Context<'_>) {
+        self.parent_failure = None;
+        if std::mem::take(&mut self.parents_missing) {
+            self.make_parents(cx);
+        }
+        let counter = cx.effects.claim_counter(self.request.id);
+        self.creating = Some(counter);
+        let name = ClaimId {
+            session_id: live.session_id,
+            counter,
+        }
+        .prefix();
+        let create = Request::Create {
+            path: self.below_lock(&name),
+            data: Some(self.request.metadata.encode(live.timeout)),
+            acl: Arc::clone(&self.request.lock.acl),
+            mode: CreateMode::EphemeralSequential,
+        };
+        self.ask(Op::Create(counter), create, cx);
+        self.ask_for_listing(false, cx);
+    }
+
+    /// Creates every znode above the claims, in one go: those that are there
+    /// answer NodeExists, which is as good.
+    fn make_parents(&mut self, cx: &mut Context<'_>) {
+        let lock = Arc::clone(&self.request.lock);
+        for (level, path) in lock.path.ancestors_from_root().enumerate() {
+            let create = Request::Create {
+                path: path.as_str().into(),
+                data: None,
+                acl: Arc::clone(&lock.parent_acl),
+                mode: CreateMode::Persistent,
+            };
+            self.ask(Op::CreateParent(level), create, cx);
+        }
+    }
+
+    fn ask_for_listing(&mut self, sync: bool, cx: &mut Context<'_>) {
+        if matches!(self.look, Look::Asked { .. }) {
+            return;
+        }
+        let serial = self.next_serial();
+        let path: Arc<str> = self.request.lock.path.as_str().into();
+        if sync {
+            self.ask(
+                Op::Sync(serial),
+                Request::Sync {
+                    path: Arc::clone(&path),
+                },
+                cx,
+            );
+        }
+        let watch = self.watch_parent;
+        if watch {
+            cx.effects.watch(&path, self.request.id);
+        }
+        self.look = Look::Asked {
+            serial,
+            sync: if sync {
+                SyncState::Asked
+            } else {
+                SyncState::NotAsked
+            },
+        };
+        self.ask(Op::List(serial), Request::GetChildren { path, watch }, cx);
+    }
+
+    /// By `getChildren`, since a claim has none: it fires only when the claim
+    /// goes, it brings no data, every server checks READ for it, and on a claim
+    /// that has just gone it leaves no watch behind.
+    fn watch_predecessor(&mut self, path: Arc<str>, cx: &mut Context<'_>) {
+        let serial = self.next_serial();
+        if let Some(predecessor) = &mut self.predecessor {
+            predecessor.watch = Watch::Asked(serial);
+        }
+        cx.effects.watch(&path, self.request.id);
+        let request = Request::GetChildren { path, watch: true };
+        self.ask(Op::WatchPredecessor(serial), request, cx);
+    }
+
+    /// Deletes what is left of this acquisition, until nothing is.
+    fn clear_away(&mut self, cx: &mut Context<'_>) {
+        for index in 0..self.doomed.len() {
+            let Some(doomed) = self.doomed.get_mut(index).filter(|doomed| !doomed.asked) else {
+                continue;
+            };
+            doomed.asked = true;
+            let (counter, path) = (doomed.counter, Arc::clone(&doomed.path));
+            self.ask(
+                Op::Delete(counter),
+                Request::Delete { path, version: -1 },
+                cx,
+            );
+        }
+        if !self.doomed.is_empty() {
+            return;
+        }
+        self.tell_left(cx);
+        if self.suspects.is_empty() {
+            self.finish(cx);
+        } else {
+            // A create whose reply was lost may show up late: one more look.
+            self.doubtful = std::mem::take(&mut self.suspects);
+            self.look = Look::Needed { sync: true };
+            self.ask_for_listing(true, cx);
+        }
+    }
+
+    /// Done, if nothing of it can be left on the server.
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        let traceless = self.doomed.is_empty()
+            && self.creating.is_none()
+            && self.doubtful.is_empty()
+            && self.suspects.is_empty();
+        if self.phase == Phase::Leaving && traceless {
+            self.tell_left(cx);
+            self.phase = Phase::Gone;
+        }
+    }
+
+    fn tell_left(&mut self, cx: &mut Context<'_>) {
+        if !std::mem::replace(&mut self.told_left, true) {
+            cx.effects.notify(Notice::Left {
+                id: self.request.id,
+                result: Ok(()),
+            });
+        }
+    }
+
+    fn ask(&self, op: Op, request: Request, cx: &mut Context<'_>) {
+        cx.effects.request(self.request.id, op, request);
+    }
+
+    fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.wrapping_add(1);
+        self.serial
+    }
+
+    /// The path of a child of the lock path.
+    pub(in crate::lock) fn below_lock(&self, name: &str) -> Arc<str> {
+        let parent = self.request.lock.path.as_str();
+        let separator = if self.request.lock.path.is_root() {
+            ""
+        } else {
+            "/"
+        };
+        [parent, separator, name].concat().into()
+    }
+}

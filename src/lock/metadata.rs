@@ -1,0 +1,142 @@
+//! What a claim says of whoever made it: a JSON object with the keys that
+//! kafka-kit's lock writes and reads, and a few of our own.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// A kafka-kit lock that uses a TTL counts this one from the moment of
+/// enqueueing, deletes claims past it, waiting ones too, and those without it.
+const NEVER: &str = "9999-12-31T23:59:59Z";
+
+/// Who asks for a lock, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Metadata {
+    /// The time of the request, since 1970-01-01T00:00:00Z.
+    pub requested: Duration,
+    /// The owner that the request names, if any.
+    pub owner: Option<Arc<str>>,
+    /// The name of the machine, if it is known.
+    pub host: Option<Arc<str>>,
+    /// The process, if it is known.
+    pub pid: Option<u32>,
+}
+
+impl Metadata {
+    /// The data of a claim made in a session with this timeout.
+    #[must_use]
+    pub fn encode(&self, session_timeout: Duration) -> Bytes {
+        let mut json = format!(
+            r#"{{"timestamp":"{}","ttl_deadline":"{NEVER}","owner_id":"#,
+            rfc3339(self.requested)
+        );
+        push_string(&mut json, self.owner.as_deref().unwrap_or_default());
+        if let Some(host) = &self.host {
+            json.push_str(r#","host":"#);
+            push_string(&mut json, host);
+        }
+        if let Some(pid) = self.pid {
+            push_number(&mut json, r#","pid":"#, pid.into());
+        }
+        push_number(
+            &mut json,
+            r#","session_timeout_ms":"#,
+            session_timeout.as_millis(),
+        );
+        json.push('}');
+        json.into()
+    }
+}
+
+fn push_number(json: &mut String, key: &str, number: u128) {
+    json.push_str(key);
+    // Writing to a String cannot fail.
+    let _ = write!(json, "{number}");
+}
+
+fn push_string(json: &mut String, text: &str) {
+    json.push('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => json.extend(['\\', character]),
+            '\0'..='\u{1f}' => {
+                let _ = write!(json, "\\u{:04x}", u32::from(character));
+            }
+            _ => json.push(character),
+        }
+    }
+    json.push('"');
+}
+
+/// The UTC date and time so long after 1970-01-01T00:00:00Z.
+fn rfc3339(since_epoch: Duration) -> String {
+    let seconds = since_epoch.as_secs();
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    let millis = since_epoch.subsec_millis();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// The Gregorian date that many days after 1970-01-01, counted in years that
+/// begin in March, so that the leap day is a year's last.
+const fn civil(days: u64) -> (u64, u64, u64) {
+    const DAYS_TO_1970: u64 = 719_468;
+    const CYCLE: u64 = 146_097;
+    let days = days.saturating_add(DAYS_TO_1970);
+    let (cycle, day) = (days / CYCLE, days % CYCLE);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    (cycle * 400 + year + next_year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_json_with_kafka_kits_keys() {
+        let metadata = Metadata {
+            requested: Duration::from_millis(1_638_960_391_005),
+            owner: Some("a \"b\"\\\n\u{1}\u{1f512}".into()),
+            host: Some("h".into()),
+            pid: Some(7),
+        };
+        let json: serde_json::Value =
+            serde_json::from_slice(&metadata.encode(Duration::from_secs(10))).unwrap();
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "timestamp": "2021-12-08T10:46:31.005Z",
+                "ttl_deadline": "9999-12-31T23:59:59Z",
+                "owner_id": "a \"b\"\\\n\u{1}\u{1f512}",
+                "host": "h",
+                "pid": 7,
+                "session_timeout_ms": 10_000,
+            })
+        );
+    }
+
+    #[test]
+    fn dates() {
+        for (seconds, date) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000Z"),
+            (951_868_800, "2000-03-01T00:00:00.000Z"),
+            (1_798_761_599, "2026-12-31T23:59:59.000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(rfc3339(Duration::from_secs(seconds)), date);
+        }
+    }
+}

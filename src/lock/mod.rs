@@ -1,0 +1,49 @@
+//! The lock: claims in a queue of ephemeral sequential znodes.
+//!
+//! [`Claims`] is the recipe without a socket or a clock: all acquisitions of a
+//! session, each a machine of its own. With the feature `tokio`, `Lock`,
+//! `Acquire` and `Guard` are what users hold, and [`Locks`] joins the two in
+//! the session's task.
+//!
+//! # The recipe
+//!
+//! A claim is created and the queue listed in one write. If nothing is ahead,
+//! the lock is held after that one round trip. Otherwise only the claim
+//! directly ahead is watched. The set of claims ahead only shrinks, since a
+//! later one gets a larger number; so if that claim was the only one ahead,
+//! the news that it has gone is the grant, without another round trip.
+
+mod claim;
+mod claims;
+mod error;
+mod machine;
+mod metadata;
+mod queue;
+mod token;
+
+#[cfg(feature = "tokio")]
+mod guard;
+#[cfg(feature = "tokio")]
+mod handle;
+#[cfg(feature = "tokio")]
+mod hold;
+#[cfg(feature = "tokio")]
+mod locks;
+
+pub use claim::{ClaimId, SequenceNumber, sequence_number};
+pub use claims::{Claims, Command, Token};
+pub use error::{AcquireError, LostReason, ReleaseError};
+pub use machine::{AcquireRequest, AcquisitionId, LockId, LockSpec, Notice, Op};
+pub use metadata::Metadata;
+pub use token::FencingToken;
+
+#[cfg(feature = "tokio")]
+pub use guard::Guard;
+#[cfg(feature = "tokio")]
+pub use handle::{Acquire, Acquiring, Lock};
+#[cfg(feature = "tokio")]
+pub use locks::{LockCommand, Locks};
+
+/// The longest owner, in bytes. It is part of a claim's data, and a server
+/// takes 1 MiB at the most for a whole request.
+pub const MAX_OWNER: usize = 64 * 1024;

@@ -1,0 +1,214 @@
+//! How a session comes to be.
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+
+use super::clock;
+use super::connect_string::{ConnectString, ConnectStringError, Server};
+use super::driver::{Driver, Hosted};
+use super::engine::Engine;
+use super::handle::{Link, Session, SessionState};
+use super::machine::SessionConfig;
+use super::state::{Cause, Stopped};
+use crate::proto::{DEFAULT_MAX_FRAME, ErrorCode};
+
+/// Describes a session before it is there.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`session_timeout`](Self::session_timeout) | 10 s |
+/// | [`connect_timeout`](Self::connect_timeout) | 10 s |
+/// | [`max_frame`](Self::max_frame) | 16 MiB |
+#[must_use = "a session is there once `connect` was awaited"]
+pub struct SessionBuilder<R> {
+    servers: String,
+    session_timeout: Duration,
+    connect_timeout: Duration,
+    max_frame: usize,
+    recipe: PhantomData<fn() -> R>,
+}
+
+/// As ZooKeeper's answers do, so that a client whose network is slow for a
+/// moment keeps its locks, while those of one that died are free again soon.
+const DEFAULT_SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server reads no more than its globalOutstandingLimit (1,000) anyway.
+const MAX_IN_FLIGHT: usize = 1_000;
+
+impl<R> SessionBuilder<R> {
+    pub(super) const fn new(servers: String) -> Self {
+        Self {
+            servers,
+            session_timeout: DEFAULT_SESSION_TIMEOUT,
+            connect_timeout: DEFAULT_CONNECT_TIMEOUT,
+            max_frame: DEFAULT_MAX_FRAME,
+            recipe: PhantomData,
+        }
+    }
+
+    /// The session timeout to ask the server for: how long a lock outlives a
+    /// client that died, and how long a holder may be cut off before it has to
+    /// stop. 1 ms to `i32::MAX` ms; the server clamps it to its own bounds, by
+    /// default 4 to 40 s.
+    pub const fn session_timeout(mut self, timeout: Duration) -> Self {
+        self.session_timeout = timeout;
+        self
+    }
+
+    /// How long [`connect`](Self::connect) goes on trying the servers.
+    pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The longest frame that is read, in bytes. A queue with more waiters
+    /// than fit in it (about 16,000 a MiB) cannot be listed.
+    pub const fn max_frame(mut self, bytes: usize) -> Self {
+        self.max_frame = bytes;
+        self
+    }
+}
+
+impl<R: Hosted> SessionBuilder<R> {
+    /// Connects: tries the servers in turn until one gives a session. Starts
+    /// the session's task on the current tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// - [`ConnectError::Servers`], [`ConnectError::SessionTimeout`] or
+    ///   [`ConnectError::NoRuntime`] before anything is sent;
+    /// - [`ConnectError::Unreachable`] once the connect timeout has passed;
+    /// - [`ConnectError::AuthFailed`] if the server insists on authentication.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what it had opened.
+    pub async fn connect(self) -> Result<Session<R>, ConnectError> {
+        let ensemble: ConnectString = self.servers.parse()?;
+        let millis = i32::try_from(self.session_timeout.as_millis()).unwrap_or(0);
+        if millis <= 0 {
+            return Err(ConnectError::SessionTimeout(self.session_timeout));
+        }
+        let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
+        let config = SessionConfig {
+            ensemble: ensemble.clone(),
+            timeout: self.session_timeout,
+            connect_timeout: self.connect_timeout,
+            max_in_flight: MAX_IN_FLIGHT,
+            seed: RandomState::new().build_hasher().finish(),
+        };
+        let engine = Engine::new(config, R::default(), clock::now());
+        let (sender, inbox) = mpsc::unbounded_channel();
+        let (state, watcher) = watch::channel(SessionState::Connecting);
+        let driver = Driver::new(engine, inbox, state, self.max_frame);
+        runtime.spawn(driver);
+        let session = Session::new(Link::new(sender), watcher.clone(), Arc::new(ensemble));
+        self.wait(watcher).await.map(|()| session)
+    }
+
+    async fn wait(&self, mut state: watch::Receiver<SessionState>) -> Result<(), ConnectError> {
+        let decided = |state: &SessionState| *state != SessionState::Connecting;
+        let state = state.wait_for(decided).await.map(|state| state.clone());
+        match state {
+            Ok(SessionState::Stopped(Stopped::ConnectTimedOut { attempts, failures })) => {
+                let within = self.connect_timeout;
+                Err(ConnectError::Unreachable {
+                    within,
+                    attempts,
+                    failures,
+                })
+            }
+            Ok(SessionState::Stopped(Stopped::AuthFailed(code))) => {
+                Err(ConnectError::AuthFailed(code))
+            }
+            Ok(SessionState::Stopped(Stopped::Closed)) | Err(_) => Err(ConnectError::Closed),
+            Ok(_) => Ok(()),
+        }
+    }
+}
+
+impl<R> fmt::Debug for SessionBuilder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionBuilder")
+            .field("servers", &self.servers)
+            .field("session_timeout", &self.session_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("max_frame", &self.max_frame)
+            .finish()
+    }
+}
+
+/// Why there is no session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The connect string is wrong. Nothing was sent.
+    Servers(ConnectStringError),
+    /// The session timeout is not between 1 ms and `i32::MAX` ms.
+    SessionTimeout(Duration),
+    /// `connect` was called outside a tokio runtime.
+    NoRuntime,
+    /// No server gave a session in time.
+    Unreachable {
+        /// The connect timeout.
+        within: Duration,
+        /// How many attempts were made.
+        attempts: u32,
+        /// The last failure of each server that was tried.
+        failures: Vec<(Server, Cause)>,
+    },
+    /// The server refused the authentication, or insists on one.
+    AuthFailed(ErrorCode),
+    /// The runtime shut down meanwhile.
+    Closed,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Servers(error) => error.fmt(f),
+            Self::SessionTimeout(timeout) => write!(
+                f,
+                "a session timeout of {timeout:?} is not possible; it must be between 1 ms and {} ms",
+                i32::MAX
+            ),
+            Self::NoRuntime => f.write_str("connect must be called inside a tokio runtime"),
+            Self::Unreachable {
+                within,
+                attempts,
+                failures,
+            } => {
+                f.write_str("cannot connect to ZooKeeper")?;
+                for (index, (server, cause)) in failures.iter().enumerate() {
+                    let separator = if index == 0 { " at" } else { ";" };
+                    write!(f, "{separator} {server}: {cause}")?;
+                }
+                write!(f, " ({attempts} attempts in {within:?})")
+            }
+            Self::AuthFailed(code) => write!(f, "the server refused the authentication: {code}"),
+            Self::Closed => f.write_str("the runtime shut down before a session was there"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Servers(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<ConnectStringError> for ConnectError {
+    fn from(error: ConnectStringError) -> Self {
+        Self::Servers(error)
+    }
+}

@@ -1,0 +1,243 @@
+//! The one task of a session: the only code that touches its socket, its timer
+//! and the clock. It decides nothing; the engine does.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::clock;
+use super::engine::{Action, Engine, Io, Recipe};
+use super::handle::SessionState;
+use super::state::{Cause, SessionEvent};
+use super::time::Timestamp;
+use super::transport::{Flush, Read, Stream, Transport, dial};
+
+/// After so many turns without a rest, other tasks get theirs.
+const TURNS: usize = 32;
+/// After so many frames in one turn, timers and commands get theirs.
+const FRAMES_PER_TURN: usize = 256;
+
+/// What a handle sends to its session's task.
+#[derive(Debug)]
+pub(crate) enum Message<C> {
+    /// For the recipe.
+    Recipe(C),
+    /// Close the session, and say when that is done.
+    Close(oneshot::Sender<()>),
+}
+
+/// A recipe that a task of its own can drive.
+pub trait Hosted:
+    Recipe<Token: Send + Unpin, Command: Send> + Default + Send + Unpin + 'static
+{
+}
+
+impl<R> Hosted for R where
+    R: Recipe<Token: Send + Unpin, Command: Send> + Default + Send + Unpin + 'static
+{
+}
+
+type Dial = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, Cause>> + Send>>;
+
+enum Link {
+    Down,
+    Dialing(Dial),
+    Up(Transport),
+}
+
+/// The task. It ends when the session is closed or its last handle is gone.
+pub(super) struct Driver<R: Recipe> {
+    engine: Engine<R>,
+    inbox: mpsc::UnboundedReceiver<Message<R::Command>>,
+    inbox_open: bool,
+    link: Link,
+    dials: usize,
+    max_frame: usize,
+    timer: Pin<Box<Sleep>>,
+    timer_set_for: Option<Timestamp>,
+    state: watch::Sender<SessionState>,
+    closers: Vec<oneshot::Sender<()>>,
+    stopped: bool,
+}
+
+impl<R: Recipe> Driver<R> {
+    pub(super) fn new(
+        engine: Engine<R>,
+        inbox: mpsc::UnboundedReceiver<Message<R::Command>>,
+        state: watch::Sender<SessionState>,
+        max_frame: usize,
+    ) -> Self {
+        Self {
+            engine,
+            inbox,
+            inbox_open: true,
+            link: Link::Down,
+            dials: 0,
+            max_frame,
+            timer: Box::pin(sleep(Duration::ZERO)),
+            timer_set_for: None,
+            state,
+            closers: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    /// One round of everything. The socket comes before the timers: after a
+    /// pause, what has arrived meanwhile must count before what was missed.
+    fn turn(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = self.read(cx);
+        progress |= self.keep_time(cx);
+        progress |= self.take_messages(cx);
+        progress |= self.act();
+        progress |= self.write(cx);
+        progress
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        for _ in 0..FRAMES_PER_TURN {
+            let io = match &mut self.link {
+                Link::Down => return progress,
+                Link::Dialing(dial) => match dial.as_mut().poll(cx) {
+                    Poll::Pending => return progress,
+                    Poll::Ready(Ok(stream)) => {
+                        self.link = Link::Up(Transport::new(stream, self.max_frame));
+                        Io::Connected
+                    }
+                    Poll::Ready(Err(cause)) => self.hang_up(cause),
+                },
+                Link::Up(transport) => match transport.poll_read(cx) {
+                    Poll::Pending => return progress,
+                    Poll::Ready(Ok(Read::Frame(frame))) => Io::Frame(frame),
+                    Poll::Ready(Ok(Read::Partial)) => Io::Partial,
+                    Poll::Ready(Err(cause)) => self.hang_up(cause),
+                },
+            };
+            self.tell(io);
+            // A frame may end the connection: obey before reading on.
+            self.act();
+            progress = true;
+        }
+        progress
+    }
+
+    fn hang_up(&mut self, cause: Cause) -> Io {
+        self.link = Link::Down;
+        Io::Disconnected(cause)
+    }
+
+    fn tell(&mut self, io: Io) {
+        let allowed = self.engine.io(io, clock::now());
+        debug_assert_eq!(allowed, Ok(()), "the link is what the engine asked for");
+    }
+
+    fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.engine.deadline() else {
+            return false;
+        };
+        let now = clock::now();
+        if deadline <= now {
+            self.engine.tick(now);
+            return true;
+        }
+        if self.timer_set_for != Some(deadline) {
+            self.timer_set_for = Some(deadline);
+            let at = Instant::now().checked_add(deadline - now);
+            self.timer.as_mut().reset(at.unwrap_or_else(far_future));
+        }
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        // Rounding woke us early, or the two clocks disagree: set it again.
+        self.timer_set_for = None;
+        true
+    }
+
+    fn take_messages(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        while self.inbox_open {
+            match self.inbox.poll_recv(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Message::Recipe(command))) => {
+                    self.engine.command(command, clock::now());
+                }
+                Poll::Ready(Some(Message::Close(done))) => {
+                    self.closers.push(done);
+                    self.engine.close(clock::now());
+                }
+                Poll::Ready(None) => {
+                    self.inbox_open = false;
+                    self.engine.close(clock::now());
+                }
+            }
+            progress = true;
+        }
+        progress
+    }
+
+    /// Does what the engine asks for.
+    fn act(&mut self) -> bool {
+        let mut progress = false;
+        while let Some(action) = self.engine.poll() {
+            self.link = match action {
+                Action::HangUp => Link::Down,
+                Action::Dial(server) => {
+                    self.dials = self.dials.wrapping_add(1);
+                    Link::Dialing(Box::pin(dial(server, self.dials)))
+                }
+            };
+            progress = true;
+        }
+        while let Some(event) = self.engine.event() {
+            self.stopped |= matches!(event, SessionEvent::Stopped(_));
+            let session_id = self.engine.session().session_id();
+            self.state
+                .send_modify(|state| state.after(event, session_id));
+            progress = true;
+        }
+        progress
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        let Link::Up(transport) = &mut self.link else {
+            return false;
+        };
+        let frames = self.engine.transmit(clock::now());
+        let started = frames.map_or(Ok(()), |frames| transport.start_write(frames));
+        let io = match started.map(|()| transport.poll_flush(cx)) {
+            Ok(Poll::Pending | Poll::Ready(Ok(Flush::Idle))) => return false,
+            Ok(Poll::Ready(Ok(Flush::Done))) => Io::Flushed,
+            Ok(Poll::Ready(Err(cause))) | Err(cause) => self.hang_up(cause),
+        };
+        self.tell(io);
+        true
+    }
+}
+
+/// What tokio's timers take for never.
+fn far_future() -> Instant {
+    Instant::now() + Duration::from_secs(86_400 * 365 * 30)
+}
+
+impl<R: Recipe<Token: Unpin> + Unpin> Future for Driver<R> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        for _ in 0..TURNS {
+            let progress = this.turn(cx);
+            if this.stopped {
+                return Poll::Ready(());
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,176 @@
+//! The user's handle on a session.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::builder::{ConnectError, SessionBuilder};
+use super::connect_string::ConnectString;
+use super::driver::{Hosted, Message};
+use super::engine::Recipe;
+use super::state::{Cause, SessionEvent, SessionLost, Stopped};
+
+/// A ZooKeeper session with a recipe living on it.
+///
+/// One task per session owns the connection and all that lives on it. This
+/// handle is cheap to clone and to drop; dropping it only posts a message. The
+/// session is closed, and with it every lock is released, when the last handle
+/// is gone: this one's clones and whatever was made from them.
+///
+/// A session that the server has ended is replaced by a new one without being
+/// asked; what was held in the old one is lost, and says so.
+pub struct Session<R: Recipe> {
+    link: Link<R::Command>,
+    state: watch::Receiver<SessionState>,
+    ensemble: Arc<ConnectString>,
+}
+
+/// How handles reach their session's task.
+#[derive(Debug)]
+pub(crate) struct Link<C>(mpsc::UnboundedSender<Message<C>>);
+
+impl<C> Link<C> {
+    pub(super) const fn new(sender: mpsc::UnboundedSender<Message<C>>) -> Self {
+        Self(sender)
+    }
+
+    /// Posts a command. If the task is gone, it drops the command, and with it
+    /// whatever waits for an answer learns that the session is closed.
+    pub(crate) fn post(&self, command: C) {
+        let _ = self.0.send(Message::Recipe(command));
+    }
+}
+
+impl<C> Clone for Link<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<R: Recipe> Session<R> {
+    pub(super) const fn new(
+        link: Link<R::Command>,
+        state: watch::Receiver<SessionState>,
+        ensemble: Arc<ConnectString>,
+    ) -> Self {
+        Self {
+            link,
+            state,
+            ensemble,
+        }
+    }
+
+    /// Begins to describe a session; see [`SessionBuilder`] for what can be
+    /// set. `servers` is a connect string as ZooKeeper's clients take it:
+    /// `host1:2181,host2/chroot`, the port 2181 unless given.
+    #[must_use]
+    pub fn builder(servers: impl Into<String>) -> SessionBuilder<R> {
+        SessionBuilder::new(servers.into())
+    }
+
+    /// The servers and the chroot of this session.
+    #[must_use]
+    pub fn ensemble(&self) -> &ConnectString {
+        &self.ensemble
+    }
+
+    /// Where the session stands now.
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        self.state.borrow().clone()
+    }
+
+    /// Ends the session and with it every lock that is held in it, and waits
+    /// until the server has confirmed, for two seconds at the most. Waiting
+    /// requests end with an error that says so. Closing twice does no harm.
+    ///
+    /// # Cancel safety
+    ///
+    /// The session is closed even if this future is dropped after its first
+    /// poll.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.link.0.send(Message::Close(done)).is_ok() {
+            // An error says that the task has ended, which is what we wait for.
+            let _ = closed.await;
+        }
+    }
+
+    pub(crate) fn link(&self) -> Link<R::Command> {
+        self.link.clone()
+    }
+}
+
+impl<R: Hosted> Session<R> {
+    /// Connects with the defaults of [`SessionBuilder`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] if the connect string is wrong or no server gave a
+    /// session within ten seconds.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future closes what it had opened.
+    pub async fn connect(servers: impl Into<String>) -> Result<Self, ConnectError> {
+        Self::builder(servers).connect().await
+    }
+}
+
+impl<R: Recipe> Clone for Session<R> {
+    fn clone(&self) -> Self {
+        Self {
+            link: self.link.clone(),
+            state: self.state.clone(),
+            ensemble: Arc::clone(&self.ensemble),
+        }
+    }
+}
+
+impl<R: Recipe> fmt::Debug for Session<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("ensemble", &self.ensemble)
+            .field("state", &*self.state.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a session stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SessionState {
+    /// No server has answered yet.
+    Connecting,
+    /// The session is there and has a connection.
+    Connected {
+        /// The server's name for the session.
+        session_id: i64,
+    },
+    /// The connection is gone; the session may be alive, and a new connection
+    /// is being sought.
+    Suspended(Cause),
+    /// The session is over; a new one is being sought.
+    Lost(SessionLost),
+    /// It is being closed.
+    Closing,
+    /// The session is over for good.
+    Stopped(Stopped),
+}
+
+impl SessionState {
+    /// The state after `event`.
+    pub(super) fn after(&mut self, event: SessionEvent, session_id: Option<i64>) {
+        *self = match event {
+            SessionEvent::Established { session_id, .. } => Self::Connected { session_id },
+            SessionEvent::Reattached { .. } => Self::Connected {
+                session_id: session_id.unwrap_or_default(),
+            },
+            SessionEvent::Suspended(cause) => Self::Suspended(cause),
+            SessionEvent::Lost(reason) => Self::Lost(reason),
+            SessionEvent::Closing => Self::Closing,
+            SessionEvent::Stopped(why) => Self::Stopped(why),
+        };
+    }
+}

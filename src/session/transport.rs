@@ -1,0 +1,147 @@
+//! A connection to a server: a byte stream in, whole frames out, and back.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_util::codec::{Decoder, Encoder};
+use tokio_util::io::{poll_read_buf, poll_write_buf};
+
+use super::connect_string::Server;
+use super::state::Cause;
+use crate::proto::FrameReader;
+
+/// How much room a read is given at least, in bytes.
+const READ_SIZE: usize = 4 * 1024;
+
+/// Any ordered byte stream will do.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Resolves the server's name and connects to the first of its addresses that
+/// accepts, beginning with another one at each attempt.
+pub(super) async fn dial(server: Server, attempt: usize) -> Result<Box<dyn Stream>, Cause> {
+    let unresolved = |error: io::Error| Cause::Unresolved(error.to_string().into());
+    let found = lookup_host((server.host(), server.port()))
+        .await
+        .map_err(unresolved)?;
+    let mut addresses: Vec<_> = found.collect();
+    let first = attempt.checked_rem(addresses.len()).unwrap_or(0);
+    addresses.rotate_left(first);
+    let mut failure = Cause::Unresolved("it has no address".into());
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(Box::new(stream));
+            }
+            Err(error) => failure = error.into(),
+        }
+    }
+    Err(failure)
+}
+
+/// What a read brought.
+pub(super) enum Read {
+    /// A whole frame, without its length prefix.
+    Frame(Bytes),
+    /// Bytes of a frame that is not whole yet.
+    Partial,
+}
+
+/// What a flush found.
+pub(super) enum Flush {
+    /// There was nothing to write.
+    Idle,
+    /// All is written now.
+    Done,
+}
+
+/// A stream with the frames cut from it.
+pub(super) struct Transport {
+    stream: Box<dyn Stream>,
+    codec: Frames,
+    incoming: BytesMut,
+    outgoing: BytesMut,
+    flushing: bool,
+}
+
+impl Transport {
+    /// `max_frame` bounds what is read of one frame, in bytes.
+    pub(super) fn new(stream: Box<dyn Stream>, max_frame: usize) -> Self {
+        Self {
+            stream,
+            codec: Frames(FrameReader::new(max_frame)),
+            incoming: BytesMut::new(),
+            outgoing: BytesMut::new(),
+            flushing: false,
+        }
+    }
+
+    /// The next frame, or the news that a part of one has come.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, Cause>> {
+        if let Some(frame) = self.codec.decode(&mut self.incoming)? {
+            return Poll::Ready(Ok(Read::Frame(frame)));
+        }
+        self.incoming.reserve(READ_SIZE);
+        let read = ready!(poll_read_buf(
+            Pin::new(&mut self.stream),
+            cx,
+            &mut self.incoming
+        ))?;
+        if read == 0 {
+            return Poll::Ready(Err(Cause::ClosedByServer));
+        }
+        let frame = self.codec.decode(&mut self.incoming)?;
+        Poll::Ready(Ok(frame.map_or(Read::Partial, Read::Frame)))
+    }
+
+    /// Takes whole frames to be written.
+    pub(super) fn start_write(&mut self, frames: Bytes) -> Result<(), Cause> {
+        self.flushing = true;
+        self.codec.encode(frames, &mut self.outgoing)
+    }
+
+    /// Writes what is left to write.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<Flush, Cause>> {
+        if !self.flushing {
+            return Poll::Ready(Ok(Flush::Idle));
+        }
+        while self.outgoing.has_remaining() {
+            let stream = Pin::new(&mut self.stream);
+            if ready!(poll_write_buf(stream, cx, &mut self.outgoing))? == 0 {
+                return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
+            }
+        }
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.flushing = false;
+        Poll::Ready(Ok(Flush::Done))
+    }
+}
+
+/// ZooKeeper's framing as tokio's codecs have it.
+#[derive(Debug)]
+struct Frames(FrameReader);
+
+impl Decoder for Frames {
+    type Item = Bytes;
+    type Error = Cause;
+
+    fn decode(&mut self, incoming: &mut BytesMut) -> Result<Option<Bytes>, Cause> {
+        Ok(self.0.read(incoming)?)
+    }
+}
+
+/// The session machine writes length prefixes itself, a batch at a time.
+impl Encoder<Bytes> for Frames {
+    type Error = Cause;
+
+    fn encode(&mut self, frames: Bytes, outgoing: &mut BytesMut) -> Result<(), Cause> {
+        outgoing.extend_from_slice(&frames);
+        Ok(())
+    }
+}
