@@ -30,7 +30,7 @@ impl ClaimId {
             session_id,
             counter,
         } = self;
-        format!("_c_{:016x}{counter:016x}-lock-", session_id.cast_unsigned())
+        format!("_c_{:016x}{counter:016x}-lock-", session_id as u64)
     }
 
     /// The id in a child's name, if this client's code wrote that name.
@@ -41,7 +41,7 @@ impl ClaimId {
         sequence_number(rest.strip_prefix(SEPARATOR)?)?;
         let (session_id, counter) = digits.split_at_checked(HEX_DIGITS / 2)?;
         Some(Self {
-            session_id: hex(session_id)?.cast_signed(),
+            session_id: hex(session_id)? as i64,
             counter: hex(counter)?,
         })
     }
@@ -98,7 +98,7 @@ fn decimal(digits: &[u8]) -> Option<i64> {
 
 fn hex(digits: &[u8]) -> Option<u64> {
     let lower_case = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let text = str::from_utf8(digits)
+    let text = std::str::from_utf8(digits)
         .ok()
         .filter(|text| text.bytes().all(|b| lower_case(&b)))?;
     u64::from_str_radix(text, 16).ok()
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn our_names_come_back() {
-        for session_id in [0, 1, -1, i64::MIN, 0x1000_0123_0720_005] {
+        for session_id in [0, 1, -1, i64::MIN, 0x0100_0012_3072_0005] {
             let id = ClaimId {
                 session_id,
                 counter: 7,

@@ -235,7 +235,7 @@ impl Claims {
         };
         let orphans: Vec<_> = queue::of_session(children, live.session_id)
             .filter(|(counter, _)| !self.effects.counters.contains(counter))
-            .filter_map(|(_, name)| Some(machine.below_lock(str::from_utf8(name).ok()?)))
+            .filter_map(|(_, name)| Some(machine.below_lock(std::str::from_utf8(name).ok()?)))
             .collect();
         for path in orphans {
             let delete = Request::Delete {

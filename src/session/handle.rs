@@ -64,7 +64,6 @@ impl<R: Recipe> Session<R> {
     /// Begins to describe a session; see [`SessionBuilder`] for what can be
     /// set. `servers` is a connect string as ZooKeeper's clients take it:
     /// `host1:2181,host2/chroot`, the port 2181 unless given.
-    #[must_use]
     pub fn builder(servers: impl Into<String>) -> SessionBuilder<R> {
         SessionBuilder::new(servers.into())
     }

@@ -177,15 +177,24 @@ impl ClaimMachine {
         };
         self.look = Look::Known;
         self.recheck_at = None;
-        self.predecessor = place.predecessor.and_then(|name| {
-            let name = str::from_utf8(&name).ok()?;
-            let reused = queue::may_reuse_its_number(name.as_bytes());
-            Some(Predecessor {
-                path: self.below_lock(name),
-                watch: Watch::Unset,
-                last: place.ahead == 1 && place.numbers_hold && !reused,
-            })
-        });
+        self.predecessor = None;
+        if let Some(name) = place.predecessor {
+            let reused = queue::may_reuse_its_number(&name);
+            let last = place.ahead == 1 && place.numbers_hold && !reused;
+            self.stand_behind(&name, last);
+        }
+    }
+
+    fn stand_behind(&mut self, name: &[u8], last: bool) {
+        let nameable = std::str::from_utf8(name);
+        if nameable.is_err() && !self.watch_parent {
+            // No request can name it: watch the lock path instead.
+            self.watch_parent = true;
+            self.look = Look::Needed { sync: false };
+        }
+        let path = self.below_lock(nameable.unwrap_or_default());
+        let watch = Watch::Unset;
+        self.predecessor = Some(Predecessor { path, watch, last });
     }
 
     /// After a `sync` a listing is final: what it shows of the doubtful creates
@@ -198,7 +207,7 @@ impl ClaimMachine {
         let mut found: Vec<Claim> = queue::of_session(children, live.session_id)
             .filter(|(counter, _)| doubtful.contains(counter))
             .filter_map(|(counter, name)| {
-                let path = self.below_lock(str::from_utf8(name).ok()?);
+                let path = self.below_lock(std::str::from_utf8(name).ok()?);
                 self.claim_at(counter, path, None)
             })
             .collect();

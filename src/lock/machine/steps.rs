@@ -83,7 +83,7 @@ impl ClaimMachine {
         self.phase = Phase::Held;
         cx.effects.notify(Notice::Granted {
             id: self.request.id,
-            token: FencingToken::new(czxid.cast_unsigned()),
+            token: FencingToken::new(czxid as u64),
             znode: Arc::clone(&claim.path),
         });
     }
