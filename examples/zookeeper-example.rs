@@ -170,6 +170,9 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Flags>, String
             _ => return Err(format!("unknown flag {arg:?}")),
         }
     }
+    if flags.timeout.is_zero() {
+        return Err("a --timeout of zero leaves no time to wait".into());
+    }
     Ok(Some(flags))
 }
 

@@ -82,9 +82,11 @@ impl<R: Hosted> SessionBuilder<R> {
     ///
     /// # Errors
     ///
-    /// - [`ConnectError::Servers`], [`ConnectError::SessionTimeout`] or
-    ///   [`ConnectError::NoRuntime`] before anything is sent;
-    /// - [`ConnectError::Unreachable`] once the connect timeout has passed;
+    /// - [`ConnectError::Servers`], [`ConnectError::SessionTimeout`],
+    ///   [`ConnectError::ZeroConnectTimeout`] or [`ConnectError::NoRuntime`]
+    ///   before anything is sent;
+    /// - [`ConnectError::Unreachable`] when the connect timeout leaves no time for
+    ///   another attempt;
     /// - [`ConnectError::AuthFailed`] if the server insists on authentication.
     ///
     /// # Cancel safety
@@ -95,6 +97,9 @@ impl<R: Hosted> SessionBuilder<R> {
         let millis = i32::try_from(self.session_timeout.as_millis()).unwrap_or(0);
         if millis <= 0 {
             return Err(ConnectError::SessionTimeout(self.session_timeout));
+        }
+        if self.connect_timeout.is_zero() {
+            return Err(ConnectError::ZeroConnectTimeout);
         }
         let runtime = Handle::try_current().map_err(|_| ConnectError::NoRuntime)?;
         let config = SessionConfig {
@@ -153,6 +158,8 @@ pub enum ConnectError {
     Servers(ConnectStringError),
     /// The session timeout is not between 1 ms and `i32::MAX` ms.
     SessionTimeout(Duration),
+    /// The connect timeout is zero.
+    ZeroConnectTimeout,
     /// `connect` was called outside a tokio runtime.
     NoRuntime,
     /// No server gave a session in time.
@@ -179,6 +186,9 @@ impl fmt::Display for ConnectError {
                 "a session timeout of {timeout:?} is not possible; it must be between 1 ms and {} ms",
                 i32::MAX
             ),
+            Self::ZeroConnectTimeout => {
+                f.write_str("a connect timeout of zero leaves no time to connect")
+            }
             Self::NoRuntime => f.write_str("connect must be called inside a tokio runtime"),
             Self::Unreachable {
                 within,
@@ -190,7 +200,8 @@ impl fmt::Display for ConnectError {
                     let separator = if index == 0 { " at" } else { ";" };
                     write!(f, "{separator} {server}: {cause}")?;
                 }
-                write!(f, " ({attempts} attempts in {within:?})")
+                let plural = if *attempts == 1 { "" } else { "s" };
+                write!(f, " ({attempts} attempt{plural} within {within:?})")
             }
             Self::AuthFailed(code) => write!(f, "the server refused the authentication: {code}"),
             Self::Closed => f.write_str("the runtime shut down before a session was there"),

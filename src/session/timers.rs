@@ -48,6 +48,12 @@ impl Timers {
         self.put(timer, None);
     }
 
+    /// When this timer fires, if it is set.
+    pub(super) fn get(&self, timer: Timer) -> Option<Timestamp> {
+        let mut slots = Timer::ALL.into_iter().zip(self.at);
+        slots.find(|(candidate, _)| *candidate == timer)?.1
+    }
+
     /// The first timer that is due at `now`, taken out of the table.
     pub(super) fn take_due(&mut self, now: Timestamp) -> Option<Timer> {
         let (timer, _) = Timer::ALL

@@ -38,11 +38,15 @@ impl<T> SessionMachine<T> {
         let shares = u32::try_from(self.hosts.left())
             .unwrap_or(u32::MAX)
             .saturating_add(1);
-        let left = self.lease().map_or(Duration::ZERO, |until| until - now);
+        let left = match (self.lease(), self.timers.get(Timer::Connect)) {
+            (Some(until), _) => (until - now) / shares,
+            (None, Some(connect)) => connect - now,
+            (None, None) => Duration::ZERO,
+        };
         if left.is_zero() {
             LONGEST_ATTEMPT
         } else {
-            LONGEST_ATTEMPT.min(left / shares)
+            LONGEST_ATTEMPT.min(left)
         }
     }
 
@@ -189,7 +193,12 @@ impl<T> SessionMachine<T> {
         } else {
             self.backoff.delay(&mut self.random)
         };
-        self.timers.set(Timer::Dial, now + delay);
+        let at = now + delay;
+        match self.timers.get(Timer::Connect) {
+            // Waiting would be in vain.
+            Some(connect) if connect <= at => self.connect_timed_out(),
+            _ => self.timers.set(Timer::Dial, at),
+        }
     }
 
     fn note_failure(&mut self, server: Server, cause: Cause) {

@@ -1,0 +1,121 @@
+//! What an acquisition costs, counted on the wire between the library and a
+//! real server.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use bytes::Bytes;
+use support::eventually;
+use support::proxy::{Direction, Proxy, RecordedFrame};
+use support::zookeeper::ZooKeeper;
+use zklock::proto::Request;
+use zklock::{Lock, Session};
+
+/// The requests among the recorded frames, heartbeats aside, each with the
+/// write that it came in.
+fn requests(proxy: &Proxy) -> Vec<(usize, Request)> {
+    let request = |frame: RecordedFrame| {
+        let (_, request) = Request::decode(&Bytes::from(frame.payload)).unwrap();
+        (frame.write, request)
+    };
+    let heartbeat = |request: &Request| match request {
+        Request::Ping => true,
+        Request::Sync { path } => **path == *"/",
+        _ => false,
+    };
+    let frames = proxy.frames_in(Direction::ToServer).into_iter();
+    frames
+        .map(request)
+        .filter(|(_, request)| !heartbeat(request))
+        .collect()
+}
+
+fn names(requests: &[(usize, Request)]) -> Vec<&'static str> {
+    requests
+        .iter()
+        .map(|(_, request)| request.opcode().name())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_free_lock_costs_one_batch_and_a_release_one_request() {
+    let server = ZooKeeper::start();
+    let proxy = Proxy::start(&server.address());
+    let session = Session::connect(proxy.address()).await.unwrap();
+    let lock = Lock::new(&session, "/frames").unwrap();
+    // Makes the lock path.
+    lock.acquire().await.unwrap().release().await.unwrap();
+
+    proxy.clear();
+    let guard = lock.acquire().await.unwrap();
+    let claim = guard.znode().to_owned();
+    eventually("the claim is watched", || requests(&proxy).len() == 3);
+    let acquire = requests(&proxy);
+    assert_eq!(names(&acquire), ["create", "getChildren", "exists"]);
+    assert_eq!(
+        acquire[0].0, acquire[1].0,
+        "create and getChildren are one write"
+    );
+    assert_ne!(acquire[1].0, acquire[2].0, "the watch follows the reply");
+    assert_eq!(
+        acquire[2].1,
+        Request::Exists {
+            path: claim.as_str().into(),
+            watch: true
+        }
+    );
+
+    proxy.clear();
+    guard.release().await.unwrap();
+    let release = requests(&proxy);
+    assert_eq!(names(&release), ["delete"]);
+    assert_eq!(
+        release[0].1.path().map(|path| &**path),
+        Some(claim.as_str())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hand_off_between_two_costs_no_request() {
+    let server = ZooKeeper::start();
+    let proxy = Proxy::start(&server.address());
+    let holder = Session::connect(server.address()).await.unwrap();
+    let waiter = Session::connect(proxy.address()).await.unwrap();
+    proxy.clear();
+    let guard = Lock::new(&holder, "/hand-off")
+        .unwrap()
+        .acquire()
+        .await
+        .unwrap();
+    let waiting = tokio::spawn(
+        Lock::new(&waiter, "/hand-off")
+            .unwrap()
+            .acquire()
+            .into_future(),
+    );
+    eventually("the predecessor is watched", || {
+        names(&requests(&proxy)) == ["create", "getChildren", "exists", "getChildren"]
+    });
+    // The answer to the watch is there before the next request's.
+    Lock::new(&waiter, "/other")
+        .unwrap()
+        .acquire()
+        .await
+        .unwrap()
+        .release()
+        .await
+        .unwrap();
+
+    proxy.clear();
+    guard.release().await.unwrap();
+    let granted = waiting.await.unwrap().unwrap();
+    assert!(requests(&proxy).is_empty(), "{:?}", requests(&proxy));
+    granted.release().await.unwrap();
+}
