@@ -41,6 +41,8 @@ mod error;
 pub mod lock;
 pub mod proto;
 pub mod session;
+#[cfg(feature = "tokio")]
+mod trace;
 
 #[cfg(feature = "tokio")]
 pub use error::Error;
@@ -49,7 +51,7 @@ pub use lock::{Acquire, Guard, Lock};
 pub use lock::{AcquireError, FencingToken, LostReason, ReleaseError};
 pub use proto::{Acl, PathError, Perms, ZnodePath};
 #[cfg(feature = "tokio")]
-pub use session::{ConnectError, SessionState};
+pub use session::{ConnectError, Heartbeat, SessionState, SessionStates, SessionStats};
 
 /// A ZooKeeper session on which locks live; see [`session::Session`].
 #[cfg(feature = "tokio")]

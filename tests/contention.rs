@@ -15,7 +15,7 @@ use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use support::raw::RawClient;
@@ -67,6 +67,7 @@ fn contend(server: &ZooKeeper, folder: &Path) -> Child {
         .args(["--exact", "contender", "--ignored"])
         .env(ADDRESS, server.address())
         .env(FOLDER, folder)
+        .stdout(Stdio::null())
         .spawn()
         .unwrap()
 }

@@ -13,6 +13,7 @@ use super::machine::{AcquireRequest, AcquisitionId, LockId, Notice};
 use super::token::FencingToken;
 use crate::proto::Request;
 use crate::session::{Recipe, RecipeInput, Timestamp};
+use crate::trace::event;
 
 /// The recipe that lives on a `Session`: the locks of its users.
 #[derive(Debug, Default)]
@@ -110,6 +111,7 @@ impl Locks {
         match notice {
             Notice::Granted { id, token, znode } => self.granted(id, token, znode),
             Notice::Failed { id, error } => {
+                event!(info, error = %error, "lock not acquired");
                 let waiter = self.waiters.get_mut(&id);
                 if let Some(grant) = waiter.and_then(|waiter| waiter.grant.take()) {
                     answer(grant, Err(error));
@@ -119,6 +121,7 @@ impl Locks {
                 }
             }
             Notice::Lost { id, reason } => {
+                event!(info, reason = %reason, "lock not held any more");
                 let waiter = self.waiters.get_mut(&id);
                 if let Some(hold) = waiter.and_then(|waiter| waiter.hold.take()) {
                     hold.lose(reason);
@@ -141,6 +144,7 @@ impl Locks {
         let Some(waiter) = self.waiters.get_mut(&id) else {
             return;
         };
+        event!(info, znode = %znode, token = %token, "lock granted");
         let hold = Arc::new(Hold::new(self.lease.clone()));
         waiter.hold = Some(Arc::clone(&hold));
         if let Some(grant) = waiter.grant.take() {

@@ -7,17 +7,21 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use super::auth::Auth;
 use super::clock;
-use super::connect_string::{ConnectString, ConnectStringError, Server};
+use super::connect_string::{ConnectString, ConnectStringError};
 use super::driver::{Driver, Hosted};
 use super::engine::Engine;
 use super::handle::{Link, Session, SessionState};
+use super::lease::Heartbeat;
 use super::machine::SessionConfig;
-use super::state::{Cause, Stopped};
-use crate::proto::{DEFAULT_MAX_FRAME, ErrorCode};
+use super::state::Stopped;
+use crate::proto::DEFAULT_MAX_FRAME;
+use crate::trace::Span;
 
 /// Describes a session before it is there.
 ///
@@ -26,12 +30,16 @@ use crate::proto::{DEFAULT_MAX_FRAME, ErrorCode};
 /// | [`session_timeout`](Self::session_timeout) | 10 s |
 /// | [`connect_timeout`](Self::connect_timeout) | 10 s |
 /// | [`max_frame`](Self::max_frame) | 16 MiB |
+/// | [`add_auth`](Self::add_auth) | none |
+/// | [`heartbeat`](Self::heartbeat) | [`Heartbeat::Sync`] |
 #[must_use = "a session is there once `connect` was awaited"]
 pub struct SessionBuilder<R> {
     servers: String,
     session_timeout: Duration,
     connect_timeout: Duration,
     max_frame: usize,
+    auth: Vec<Auth>,
+    heartbeat: Heartbeat,
     recipe: PhantomData<fn() -> R>,
 }
 
@@ -49,6 +57,8 @@ impl<R> SessionBuilder<R> {
             session_timeout: DEFAULT_SESSION_TIMEOUT,
             connect_timeout: DEFAULT_CONNECT_TIMEOUT,
             max_frame: DEFAULT_MAX_FRAME,
+            auth: Vec::new(),
+            heartbeat: Heartbeat::Sync,
             recipe: PhantomData,
         }
     }
@@ -74,6 +84,22 @@ impl<R> SessionBuilder<R> {
         self.max_frame = bytes;
         self
     }
+
+    /// Authenticates every connection of the session before anything else, by
+    /// a scheme that the servers know: for `digest`, `auth` is `user:password`.
+    /// Can be given several times. An authentication that the server refuses
+    /// ends the session for good.
+    pub fn add_auth(mut self, scheme: impl Into<Arc<str>>, auth: impl Into<Bytes>) -> Self {
+        self.auth.push(Auth::new(scheme, auth));
+        self
+    }
+
+    /// What keeps the session alive and renews its lease. Leave it as it is
+    /// unless you have read what [`Heartbeat::Ping`] asks for.
+    pub const fn heartbeat(mut self, heartbeat: Heartbeat) -> Self {
+        self.heartbeat = heartbeat;
+        self
+    }
 }
 
 impl<R: Hosted> SessionBuilder<R> {
@@ -85,9 +111,8 @@ impl<R: Hosted> SessionBuilder<R> {
     /// - [`ConnectError::Servers`], [`ConnectError::SessionTimeout`],
     ///   [`ConnectError::ZeroConnectTimeout`] or [`ConnectError::NoRuntime`]
     ///   before anything is sent;
-    /// - [`ConnectError::Unreachable`] when the connect timeout leaves no time for
-    ///   another attempt;
-    /// - [`ConnectError::AuthFailed`] if the server insists on authentication.
+    /// - [`ConnectError::Stopped`] when the connect timeout leaves no time for
+    ///   another attempt, or if the server refuses the authentication.
     ///
     /// # Cancel safety
     ///
@@ -107,33 +132,26 @@ impl<R: Hosted> SessionBuilder<R> {
             timeout: self.session_timeout,
             connect_timeout: self.connect_timeout,
             max_in_flight: MAX_IN_FLIGHT,
+            auth: self.auth.clone(),
+            heartbeat: self.heartbeat,
             seed: RandomState::new().build_hasher().finish(),
         };
         let engine = Engine::new(config, R::default(), clock::now());
         let (sender, inbox) = mpsc::unbounded_channel();
         let (state, watcher) = watch::channel(SessionState::Connecting);
-        let driver = Driver::new(engine, inbox, state, self.max_frame);
+        let span = Span::session(&ensemble);
+        let driver = Driver::new(engine, inbox, state, self.max_frame, span);
         runtime.spawn(driver);
         let session = Session::new(Link::new(sender), watcher.clone(), Arc::new(ensemble));
-        self.wait(watcher).await.map(|()| session)
+        Self::wait(watcher).await.map(|()| session)
     }
 
-    async fn wait(&self, mut state: watch::Receiver<SessionState>) -> Result<(), ConnectError> {
+    async fn wait(mut state: watch::Receiver<SessionState>) -> Result<(), ConnectError> {
         let decided = |state: &SessionState| *state != SessionState::Connecting;
         let state = state.wait_for(decided).await.map(|state| state.clone());
         match state {
-            Ok(SessionState::Stopped(Stopped::ConnectTimedOut { attempts, failures })) => {
-                let within = self.connect_timeout;
-                Err(ConnectError::Unreachable {
-                    within,
-                    attempts,
-                    failures,
-                })
-            }
-            Ok(SessionState::Stopped(Stopped::AuthFailed(code))) => {
-                Err(ConnectError::AuthFailed(code))
-            }
-            Ok(SessionState::Stopped(Stopped::Closed)) | Err(_) => Err(ConnectError::Closed),
+            Ok(SessionState::Stopped(why)) => Err(ConnectError::Stopped(why)),
+            Err(_) => Err(ConnectError::Closed),
             Ok(_) => Ok(()),
         }
     }
@@ -146,6 +164,8 @@ impl<R> fmt::Debug for SessionBuilder<R> {
             .field("session_timeout", &self.session_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("max_frame", &self.max_frame)
+            .field("auth", &self.auth)
+            .field("heartbeat", &self.heartbeat)
             .finish()
     }
 }
@@ -162,17 +182,9 @@ pub enum ConnectError {
     ZeroConnectTimeout,
     /// `connect` was called outside a tokio runtime.
     NoRuntime,
-    /// No server gave a session in time.
-    Unreachable {
-        /// The connect timeout.
-        within: Duration,
-        /// How many attempts were made.
-        attempts: u32,
-        /// The last failure of each server that was tried.
-        failures: Vec<(Server, Cause)>,
-    },
-    /// The server refused the authentication, or insists on one.
-    AuthFailed(ErrorCode),
+    /// No server gave a session in time, or the server refused the
+    /// authentication, or insists on one.
+    Stopped(Stopped),
     /// The runtime shut down meanwhile.
     Closed,
 }
@@ -190,20 +202,7 @@ impl fmt::Display for ConnectError {
                 f.write_str("a connect timeout of zero leaves no time to connect")
             }
             Self::NoRuntime => f.write_str("connect must be called inside a tokio runtime"),
-            Self::Unreachable {
-                within,
-                attempts,
-                failures,
-            } => {
-                f.write_str("cannot connect to ZooKeeper")?;
-                for (index, (server, cause)) in failures.iter().enumerate() {
-                    let separator = if index == 0 { " at" } else { ";" };
-                    write!(f, "{separator} {server}: {cause}")?;
-                }
-                let plural = if *attempts == 1 { "" } else { "s" };
-                write!(f, " ({attempts} attempt{plural} within {within:?})")
-            }
-            Self::AuthFailed(code) => write!(f, "the server refused the authentication: {code}"),
+            Self::Stopped(why) => why.fmt(f),
             Self::Closed => f.write_str("the runtime shut down before a session was there"),
         }
     }

@@ -13,8 +13,10 @@ use super::clock;
 use super::engine::{Action, Engine, Io, Recipe};
 use super::handle::SessionState;
 use super::state::{Cause, SessionEvent};
+use super::stats::SessionStats;
 use super::time::Timestamp;
 use super::transport::{Flush, Read, Stream, Transport, dial};
+use crate::trace::{Span, event};
 
 /// After so many turns without a rest, other tasks get theirs.
 const TURNS: usize = 32;
@@ -28,6 +30,8 @@ pub(crate) enum Message<C> {
     Recipe(C),
     /// Close the session, and say when that is done.
     Close(oneshot::Sender<()>),
+    /// Count what the session has seen.
+    Stats(oneshot::Sender<SessionStats>),
 }
 
 /// A recipe that a task of its own can drive.
@@ -62,6 +66,7 @@ pub(super) struct Driver<R: Recipe> {
     state: watch::Sender<SessionState>,
     closers: Vec<oneshot::Sender<()>>,
     stopped: bool,
+    span: Span,
 }
 
 impl<R: Recipe> Driver<R> {
@@ -70,6 +75,7 @@ impl<R: Recipe> Driver<R> {
         inbox: mpsc::UnboundedReceiver<Message<R::Command>>,
         state: watch::Sender<SessionState>,
         max_frame: usize,
+        span: Span,
     ) -> Self {
         Self {
             engine,
@@ -83,7 +89,22 @@ impl<R: Recipe> Driver<R> {
             state,
             closers: Vec::new(),
             stopped: false,
+            span,
         }
+    }
+
+    fn run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..TURNS {
+            let progress = self.turn(cx);
+            if self.stopped {
+                return Poll::Ready(());
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// One round of everything. The socket comes before the timers: after a
@@ -169,6 +190,10 @@ impl<R: Recipe> Driver<R> {
                     self.closers.push(done);
                     self.engine.close(clock::now());
                 }
+                Poll::Ready(Some(Message::Stats(sender))) => {
+                    // Nobody listens if the future was dropped.
+                    let _ = sender.send(self.engine.session().stats(clock::now()));
+                }
                 Poll::Ready(None) => {
                     self.inbox_open = false;
                     self.engine.close(clock::now());
@@ -186,6 +211,7 @@ impl<R: Recipe> Driver<R> {
             self.link = match action {
                 Action::HangUp => Link::Down,
                 Action::Dial(server) => {
+                    event!(debug, server = %server, "dialing");
                     self.dials = self.dials.wrapping_add(1);
                     Link::Dialing(Box::pin(dial(server, self.dials)))
                 }
@@ -193,10 +219,12 @@ impl<R: Recipe> Driver<R> {
             progress = true;
         }
         while let Some(event) = self.engine.event() {
+            event!(info, event = %event, "session");
             self.stopped |= matches!(event, SessionEvent::Stopped(_));
-            let session_id = self.engine.session().session_id();
-            self.state
-                .send_modify(|state| state.after(event, session_id));
+            let session = self.engine.session();
+            let left = session.lease().map(|until| until - clock::now());
+            let (id, left) = (session.session_id(), left.unwrap_or_default());
+            self.state.send_modify(|state| state.after(event, id, left));
             progress = true;
         }
         progress
@@ -228,16 +256,7 @@ impl<R: Recipe<Token: Unpin> + Unpin> Future for Driver<R> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        for _ in 0..TURNS {
-            let progress = this.turn(cx);
-            if this.stopped {
-                return Poll::Ready(());
-            }
-            if !progress {
-                return Poll::Pending;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        let span = this.span.clone();
+        span.within(|| this.run(cx))
     }
 }

@@ -173,6 +173,12 @@ impl<R: Recipe> Engine<R> {
         &self.recipe
     }
 
+    /// The recipe, to fetch what it has for its users. What it is to do goes
+    /// through the engine, which passes on what it asks for.
+    pub const fn recipe_mut(&mut self) -> &mut R {
+        &mut self.recipe
+    }
+
     /// Carries outputs of the one to the other until both are silent.
     fn settle(&mut self, now: Timestamp) {
         loop {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -10,6 +11,7 @@ use super::connect_string::ConnectString;
 use super::driver::{Hosted, Message};
 use super::engine::Recipe;
 use super::state::{Cause, SessionEvent, SessionLost, Stopped};
+use super::stats::SessionStats;
 
 /// A ZooKeeper session with a recipe living on it.
 ///
@@ -80,6 +82,28 @@ impl<R: Recipe> Session<R> {
         self.state.borrow().clone()
     }
 
+    /// The states of the session from now on, the present one first.
+    #[must_use]
+    pub fn states(&self) -> SessionStates {
+        let mut state = self.state.clone();
+        state.mark_changed();
+        SessionStates {
+            state,
+            ended: false,
+        }
+    }
+
+    /// What the session has seen so far; `None` once it is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn stats(&self) -> Option<SessionStats> {
+        let (sender, stats) = oneshot::channel();
+        self.link.0.send(Message::Stats(sender)).ok()?;
+        stats.await.ok()
+    }
+
     /// Ends the session and with it every lock that is held in it, and waits
     /// until the server has confirmed, for two seconds at the most. Waiting
     /// requests end with an error that says so. Closing twice does no harm.
@@ -143,13 +167,24 @@ pub enum SessionState {
     /// No server has answered yet.
     Connecting,
     /// The session is there and has a connection.
+    #[non_exhaustive]
     Connected {
         /// The server's name for the session.
         session_id: i64,
+        /// The session timeout that the server granted.
+        timeout: Duration,
+        /// It was there before: this is another connection of it.
+        reattached: bool,
     },
-    /// The connection is gone; the session may be alive, and a new connection
-    /// is being sought.
-    Suspended(Cause),
+    /// The connection is gone. The session may be alive, and so may its locks;
+    /// a new connection is being sought.
+    #[non_exhaustive]
+    Suspended {
+        /// What became of the connection.
+        cause: Cause,
+        /// How long the session's locks could be relied on when it broke.
+        lease_left: Duration,
+    },
     /// The session is over; a new one is being sought.
     Lost(SessionLost),
     /// It is being closed.
@@ -160,16 +195,58 @@ pub enum SessionState {
 
 impl SessionState {
     /// The state after `event`.
-    pub(super) fn after(&mut self, event: SessionEvent, session_id: Option<i64>) {
+    pub(super) fn after(&mut self, event: SessionEvent, id: Option<i64>, lease_left: Duration) {
         *self = match event {
-            SessionEvent::Established { session_id, .. } => Self::Connected { session_id },
-            SessionEvent::Reattached { .. } => Self::Connected {
-                session_id: session_id.unwrap_or_default(),
+            SessionEvent::Established {
+                session_id,
+                timeout,
+            } => Self::Connected {
+                session_id,
+                timeout,
+                reattached: false,
             },
-            SessionEvent::Suspended(cause) => Self::Suspended(cause),
+            SessionEvent::Reattached { timeout } => {
+                let session_id = id.unwrap_or_default();
+                Self::Connected {
+                    session_id,
+                    timeout,
+                    reattached: true,
+                }
+            }
+            SessionEvent::Suspended(cause) => Self::Suspended { cause, lease_left },
             SessionEvent::Lost(reason) => Self::Lost(reason),
             SessionEvent::Closing => Self::Closing,
             SessionEvent::Stopped(why) => Self::Stopped(why),
         };
+    }
+}
+
+/// The states of a session, one after the other.
+///
+/// A reader that is slow misses states in between, never the latest, and
+/// nothing is kept for it: see [`Session::states`].
+#[derive(Clone, Debug)]
+pub struct SessionStates {
+    state: watch::Receiver<SessionState>,
+    ended: bool,
+}
+
+impl SessionStates {
+    /// Waits for the next state: at once for the first, which is the present
+    /// one. `None` after the last, [`SessionState::Stopped`].
+    ///
+    /// # Cancel safety
+    ///
+    /// No state is lost when the future is dropped.
+    pub async fn next(&mut self) -> Option<SessionState> {
+        if self.ended {
+            return None;
+        }
+        // An error says that the task is gone; what it said last stands.
+        let gone = self.state.changed().await.is_err();
+        let state = self.state.borrow_and_update().clone();
+        self.ended = gone || matches!(state, SessionState::Stopped(_));
+        let stopped = SessionState::Stopped(Stopped::Closed);
+        Some(if gone { stopped } else { state })
     }
 }

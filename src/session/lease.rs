@@ -38,6 +38,26 @@ use std::time::Duration;
 
 use super::time::Timestamp;
 
+/// What a session sends every sixth of its timeout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Heartbeat {
+    /// A `sync`, which only the leader can answer, and a `ping`. A lease that
+    /// rests on it does not outlive the session, whichever servers are cut off
+    /// from which.
+    #[default]
+    Sync,
+    /// A `ping` alone, which costs the leader nothing, for fleets so large that
+    /// their syncs would be a load. The lease runs for half a timeout from the
+    /// sending of the last ping that was answered, and ends with the
+    /// connection: a holder does not survive a reconnect.
+    ///
+    /// It is safe only if the session timeout is longer than syncLimit + 1
+    /// ticks of the ensemble, so that a server that is cut off from its leader
+    /// drops its clients before the leader drops their sessions; and as long
+    /// as no client is cut off from a server that is itself cut off.
+    Ping,
+}
+
 /// With an exchange every T/6 the evidence is never older than this many.
 const HISTORY: usize = 8;
 
@@ -53,6 +73,7 @@ struct Exchange {
 pub struct Lease {
     timeout: Duration,
     until: Timestamp,
+    heartbeat: Heartbeat,
     /// On the present connection, oldest first.
     exchanges: VecDeque<Exchange>,
 }
@@ -62,10 +83,16 @@ impl Lease {
     /// A re-attach starts over with this too, since the argument holds within
     /// one connection only.
     #[must_use]
-    pub fn from_handshake(sent: Timestamp, answered: Timestamp, timeout: Duration) -> Self {
+    pub fn from_handshake(
+        sent: Timestamp,
+        answered: Timestamp,
+        timeout: Duration,
+        heartbeat: Heartbeat,
+    ) -> Self {
         Self {
             timeout,
-            until: sent + usable(timeout),
+            until: sent + usable(timeout, heartbeat),
+            heartbeat,
             exchanges: VecDeque::from([Exchange { sent, answered }]),
         }
     }
@@ -84,10 +111,26 @@ impl Lease {
             self.exchanges.pop_front();
         }
         self.exchanges.push_back(Exchange { sent, answered });
-        let until = proven.map_or(Timestamp::ZERO, |sent| sent + usable(self.timeout));
+        let until = proven.map_or(Timestamp::ZERO, |sent| {
+            sent + usable(self.timeout, self.heartbeat)
+        });
         let extends = until > self.until;
         self.until = self.until.max(until);
         extends
+    }
+
+    /// Takes an answered ping, for [`Heartbeat::Ping`]. Returns whether it
+    /// extends the lease.
+    pub fn ping(&mut self, sent: Timestamp) -> bool {
+        let until = sent + usable(self.timeout, self.heartbeat);
+        let extends = until > self.until;
+        self.until = self.until.max(until);
+        extends
+    }
+
+    /// Ends the lease.
+    pub fn cut(&mut self, now: Timestamp) {
+        self.until = self.until.min(now);
     }
 
     /// The send time of m, for an e2 sent at `second`.
@@ -100,9 +143,12 @@ impl Lease {
     }
 }
 
-/// 19T/20: what of the timeout is used.
-fn usable(timeout: Duration) -> Duration {
-    timeout * 19 / 20
+/// What of the timeout is used: 19T/20, or half where pings are all there is.
+fn usable(timeout: Duration, heartbeat: Heartbeat) -> Duration {
+    match heartbeat {
+        Heartbeat::Sync => timeout * 19 / 20,
+        Heartbeat::Ping => timeout / 2,
+    }
 }
 
 #[cfg(test)]
@@ -118,7 +164,7 @@ mod tests {
 
     /// A lease after `beats` heartbeats, one a second, from a handshake at 0.
     fn after(beats: u32) -> Lease {
-        let mut lease = Lease::from_handshake(at(0.0), at(0.0) + RTT, T);
+        let mut lease = Lease::from_handshake(at(0.0), at(0.0) + RTT, T, Heartbeat::Sync);
         for beat in 1..=beats {
             let sent = at(f64::from(beat));
             lease.exchange(sent, sent + RTT);
@@ -152,7 +198,7 @@ mod tests {
 
     #[test]
     fn an_exchange_sent_before_the_firsts_answer_is_no_second_one() {
-        let mut lease = Lease::from_handshake(at(0.0), at(0.0), T);
+        let mut lease = Lease::from_handshake(at(0.0), at(0.0), T, Heartbeat::Sync);
         lease.exchange(at(1.0), at(1.0));
         // Sent at 3, answered at 4.5: not answered when the next one is sent,
         // so e1 for that one is the exchange at 1, which proves nothing new.
@@ -174,5 +220,15 @@ mod tests {
     #[test]
     fn the_history_is_bounded() {
         assert_eq!(after(100).exchanges.len(), HISTORY);
+    }
+
+    #[test]
+    fn pings_give_half_a_timeout_and_nothing_after_a_cut() {
+        let mut lease = Lease::from_handshake(at(0.0), at(0.0), T, Heartbeat::Ping);
+        assert_eq!(lease.until(), at(3.0));
+        assert!(lease.ping(at(1.0)));
+        assert_eq!(lease.until(), at(4.0));
+        lease.cut(at(2.0));
+        assert_eq!(lease.until(), at(2.0));
     }
 }

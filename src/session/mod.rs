@@ -6,6 +6,7 @@
 //! puts a [`Recipe`] on top of it. With the feature `tokio` a task of its own
 //! drives the engine, and [`Session`] is the handle to it.
 
+mod auth;
 mod backoff;
 mod connect_string;
 mod engine;
@@ -14,6 +15,7 @@ mod lease;
 mod machine;
 mod pending;
 mod state;
+mod stats;
 mod time;
 mod timers;
 
@@ -28,12 +30,14 @@ mod handle;
 #[cfg(feature = "tokio")]
 mod transport;
 
+pub use auth::Auth;
 pub use backoff::Random;
 pub use connect_string::{ConnectString, ConnectStringError, DEFAULT_PORT, Server};
 pub use engine::{Action, Engine, Io, Recipe, RecipeInput};
-pub use lease::Lease;
+pub use lease::{Heartbeat, Lease};
 pub use machine::{Input, Misuse, Outcome, Output, SessionConfig, SessionMachine};
 pub use state::{Cause, SessionEvent, SessionLost, Stopped};
+pub use stats::SessionStats;
 pub use time::Timestamp;
 
 #[cfg(feature = "tokio")]
@@ -43,4 +47,4 @@ pub use driver::Hosted;
 #[cfg(feature = "tokio")]
 pub(crate) use handle::Link;
 #[cfg(feature = "tokio")]
-pub use handle::{Session, SessionState};
+pub use handle::{Session, SessionState, SessionStates};

@@ -15,6 +15,8 @@ pub(super) enum Waiter<T> {
     Exchange { sent: Timestamp },
     /// The liveness of the connection: the ping of a heartbeat.
     Ping,
+    /// The authentication of the connection.
+    Auth,
     /// The orderly close.
     Close,
 }

@@ -34,6 +34,27 @@ pub enum SessionEvent {
     Stopped(Stopped),
 }
 
+impl fmt::Display for SessionEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Established {
+                session_id,
+                timeout,
+            } => {
+                write!(
+                    f,
+                    "established {session_id:#x} with a timeout of {timeout:?}"
+                )
+            }
+            Self::Suspended(cause) => write!(f, "suspended: {cause}"),
+            Self::Reattached { timeout } => write!(f, "re-attached with a timeout of {timeout:?}"),
+            Self::Lost(reason) => write!(f, "lost: {reason}"),
+            Self::Closing => f.write_str("closing"),
+            Self::Stopped(why) => write!(f, "stopped: {why}"),
+        }
+    }
+}
+
 /// Why a session is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -72,6 +93,24 @@ pub enum Stopped {
     },
     /// The server refused the authentication.
     AuthFailed(ErrorCode),
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::ConnectTimedOut { attempts, failures } => {
+                f.write_str("cannot connect to ZooKeeper")?;
+                for (index, (server, cause)) in failures.iter().enumerate() {
+                    let separator = if index == 0 { " at" } else { ";" };
+                    write!(f, "{separator} {server}: {cause}")?;
+                }
+                let plural = if *attempts == 1 { "" } else { "s" };
+                write!(f, " (after {attempts} attempt{plural})")
+            }
+            Self::AuthFailed(code) => write!(f, "the server refused the authentication: {code}"),
+        }
+    }
 }
 
 /// Why a connection, or an attempt at one, came to its end.

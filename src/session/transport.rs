@@ -17,6 +17,9 @@ use crate::proto::FrameReader;
 /// How much room a read is given at least, in bytes.
 const READ_SIZE: usize = 4 * 1024;
 
+/// A larger buffer than this is given back once it is empty, in bytes.
+const KEPT_CAPACITY: usize = 16 * 1024;
+
 /// Any ordered byte stream will do.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -119,6 +122,9 @@ impl Transport {
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.flushing = false;
+        if self.outgoing.capacity() > KEPT_CAPACITY {
+            self.outgoing = BytesMut::new();
+        }
         Poll::Ready(Ok(Flush::Done))
     }
 }

@@ -7,7 +7,8 @@ use bytes::{Bytes, BytesMut};
 use super::{Connection, Held, Misuse, Outcome, Output, SessionMachine};
 use crate::proto::{ConnectRequest, ConnectResponse, Password, Reader, write_frame};
 use crate::session::connect_string::Server;
-use crate::session::lease::Lease;
+use crate::session::lease::{Heartbeat, Lease};
+use crate::session::pending::Waiter;
 use crate::session::state::{Cause, SessionEvent, SessionLost, Stopped};
 use crate::session::time::Timestamp;
 use crate::session::timers::Timer;
@@ -104,33 +105,59 @@ impl<T> SessionMachine<T> {
         let Connection::Handshaking { server, .. } = &self.connection else {
             return;
         };
-        self.connection = Connection::Live(server.clone());
-        let millis = u64::from(response.timeout_ms.unsigned_abs());
-        let timeout = Duration::from_millis(millis);
-        let lease = Lease::from_handshake(sent, now, timeout);
-        let until = lease.until();
-        let id = response.session_id;
-        let known = self.held.is_some();
+        let server = server.clone();
+        let timeout = Duration::from_millis(response.timeout_ms.unsigned_abs().into());
+        let lease = Lease::from_handshake(sent, now, timeout, self.config.heartbeat);
+        self.outputs.push_back(Output::Lease(lease.until()));
         self.held = Some(Held {
-            id,
+            id: response.session_id,
             password: response.password,
             timeout,
             lease,
+            announced: self.held.as_ref().is_some_and(|held| held.announced),
         });
-        self.hosts.start_pass();
-        self.backoff.reset();
+        self.heard_of_session(now);
+        self.timers.set(Timer::Heartbeat, sent + timeout / 6);
+        if self.config.auth.is_empty() {
+            self.go_live(server);
+        } else {
+            self.authenticate(server);
+        }
+    }
+
+    /// Authenticates the connection, before anything that may need it. The
+    /// session is announced once the server has agreed.
+    fn authenticate(&mut self, server: Server) {
+        self.connection = Connection::Authenticating(server);
+        let mut frames = BytesMut::new();
+        for auth in self.config.auth.clone() {
+            self.write(&auth.request(), Waiter::Auth, &mut frames);
+        }
+        self.greeting = Some(frames.freeze());
+    }
+
+    pub(super) fn authenticated(&mut self) {
+        if let (Connection::Authenticating(server), true) =
+            (&self.connection, self.pending.len() == 0)
+        {
+            self.go_live(server.clone());
+        }
+    }
+
+    fn go_live(&mut self, server: Server) {
+        self.connection = Connection::Live(server);
         self.failures.clear();
+        self.stats.connections = self.stats.connections.saturating_add(1);
         self.timers.stop(Timer::Connect);
         self.timers.stop(Timer::Attempt);
-        self.timers.set(Timer::Heartbeat, sent + timeout / 6);
-        self.timers
-            .set(Timer::SessionEnd, now + timeout * UNHEARD_TIMEOUTS);
-        self.outputs.push_back(Output::Lease(until));
+        let Some(held) = &mut self.held else { return };
+        let (session_id, timeout) = (held.id, held.timeout);
+        let known = std::mem::replace(&mut held.announced, true);
         self.outputs.push_back(Output::Session(if known {
             SessionEvent::Reattached { timeout }
         } else {
             SessionEvent::Established {
-                session_id: id,
+                session_id,
                 timeout,
             }
         }));
@@ -156,6 +183,7 @@ impl<T> SessionMachine<T> {
         let was_live = matches!(connection, Connection::Live(_));
         match connection {
             Connection::Live(server)
+            | Connection::Authenticating(server)
             | Connection::Handshaking { server, .. }
             | Connection::Dialing(server) => self.note_failure(server, cause.clone()),
             Connection::Idle | Connection::Stopped => {
@@ -168,11 +196,18 @@ impl<T> SessionMachine<T> {
             // Told first: what it makes of the outcomes below depends on it.
             self.outputs
                 .push_back(Output::Session(SessionEvent::Suspended(cause)));
-            self.hosts.start_pass();
-            self.backoff.reset();
+            self.cut_lease(now);
         }
         self.complete_all(&Outcome::MaybeSent, &Outcome::NotSent);
         self.dial_later(now);
+    }
+
+    /// With pings for evidence a holder cannot outlive its connection.
+    fn cut_lease(&mut self, now: Timestamp) {
+        if let (Heartbeat::Ping, Some(held)) = (self.config.heartbeat, &mut self.held) {
+            held.lease.cut(now);
+            self.outputs.push_back(Output::Lease(held.lease.until()));
+        }
     }
 
     fn reset_connection(&mut self) {
@@ -252,8 +287,9 @@ impl<T> SessionMachine<T> {
     pub(super) fn connect_timed_out(&mut self) {
         let attempts = self.attempts;
         let mut failures = std::mem::take(&mut self.failures);
-        if let Connection::Dialing(server) | Connection::Handshaking { server, .. } =
-            &self.connection
+        if let Connection::Dialing(server)
+        | Connection::Handshaking { server, .. }
+        | Connection::Authenticating(server) = &self.connection
         {
             if !failures.iter().any(|(failed, _)| failed == server) {
                 let cause = match self.connection {

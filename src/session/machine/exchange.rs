@@ -6,6 +6,7 @@ use super::{Connection, Misuse, Outcome, Output, SessionMachine};
 use crate::proto::{
     ErrorCode, OpCode, Reader, Reply, ReplyHeader, Request, WatcherEvent, write_frame, xid,
 };
+use crate::session::lease::Heartbeat;
 use crate::session::pending::{InFlight, Waiter};
 use crate::session::state::{Cause, SessionLost, Stopped};
 use crate::session::time::Timestamp;
@@ -24,11 +25,14 @@ impl<T> SessionMachine<T> {
             return None;
         }
         let batch = match self.connection {
-            Connection::Handshaking { .. } => self.greeting.take()?,
+            Connection::Handshaking { .. } | Connection::Authenticating(_) => {
+                self.greeting.take()?
+            }
             Connection::Live(_) => self.batch(now),
             _ => return None,
         };
         self.writing = !batch.is_empty();
+        self.stats.bytes_sent += batch.len() as u64;
         self.writing.then_some(batch)
     }
 
@@ -41,6 +45,7 @@ impl<T> SessionMachine<T> {
             let Some((token, request)) = self.queue.pop_front() else {
                 break;
             };
+            self.stats.requests += 1;
             self.write(&request, Waiter::Recipe(token), &mut out);
         }
         if self.closing && self.queue.is_empty() && !self.close_sent {
@@ -55,12 +60,15 @@ impl<T> SessionMachine<T> {
     fn write_heartbeat(&mut self, out: &mut BytesMut, now: Timestamp) {
         self.heartbeat_due = false;
         self.heartbeat_sent = Some(now);
-        let sync = Request::Sync { path: "/".into() };
-        self.write(&sync, Waiter::Exchange { sent: now }, out);
+        self.stats.heartbeats += 1;
+        if self.config.heartbeat == Heartbeat::Sync {
+            let sync = Request::Sync { path: "/".into() };
+            self.write(&sync, Waiter::Exchange { sent: now }, out);
+        }
         self.write(&Request::Ping, Waiter::Ping, out);
     }
 
-    fn write(&mut self, request: &Request, waiter: Waiter<T>, out: &mut BytesMut) {
+    pub(super) fn write(&mut self, request: &Request, waiter: Waiter<T>, out: &mut BytesMut) {
         let opcode = request.opcode();
         let xid = match opcode {
             OpCode::Ping => xid::PING,
@@ -106,6 +114,7 @@ impl<T> SessionMachine<T> {
     /// Takes a whole frame.
     pub(super) fn receive(&mut self, frame: &Bytes, now: Timestamp) -> Result<(), Misuse> {
         self.hear(now)?;
+        self.stats.bytes_received += (frame.len() + size_of::<i32>()) as u64;
         if let Connection::Handshaking { sent, .. } = self.connection {
             self.welcomed(frame, sent, now);
             return Ok(());
@@ -121,6 +130,7 @@ impl<T> SessionMachine<T> {
         let mut reader = Reader::new(frame);
         let header = ReplyHeader::decode(&mut reader)?;
         if header.xid == xid::WATCH_EVENT {
+            self.stats.events += 1;
             self.outputs
                 .push_back(Output::Event(WatcherEvent::decode(&mut reader)?));
             return Ok(());
@@ -168,11 +178,13 @@ impl<T> SessionMachine<T> {
             Waiter::Recipe(token) => {
                 let outcome =
                     reply.map_or(Outcome::Server(error), |reply| Outcome::Ok { zxid, reply });
+                self.stats.replies += 1;
                 self.outputs.push_back(Output::Completed { token, outcome });
             }
             Waiter::Exchange { sent } if answered => self.exchanged(sent, now),
             Waiter::Exchange { .. } => {}
-            Waiter::Ping => self.heartbeat_answered(),
+            Waiter::Ping => self.heartbeat_answered(now),
+            Waiter::Auth => self.authenticated(),
             Waiter::Close => self.stop(Stopped::Closed),
         }
         Ok(())
@@ -188,10 +200,21 @@ impl<T> SessionMachine<T> {
 
     /// Heartbeats never overlap: the next one is due T/6 after the last was
     /// sent, or now if that has passed.
-    fn heartbeat_answered(&mut self) {
+    ///
+    /// A server that answers one has earned that the next loss of connection
+    /// is met without delay. One that only ever says hello has not: a frame
+    /// that breaks the connection each time must not make a tight loop.
+    fn heartbeat_answered(&mut self, now: Timestamp) {
         self.timers.stop(Timer::Silence);
-        if let (Some(sent), Some(timeout)) = (self.heartbeat_sent.take(), self.timeout()) {
-            self.timers.set(Timer::Heartbeat, sent + timeout / 6);
+        let (Some(sent), Some(held)) = (self.heartbeat_sent.take(), &mut self.held) else {
+            return;
+        };
+        if self.config.heartbeat == Heartbeat::Ping && held.lease.ping(sent) {
+            self.outputs.push_back(Output::Lease(held.lease.until()));
         }
+        self.timers.set(Timer::Heartbeat, sent + held.timeout / 6);
+        self.stats.round_trip = Some(now - sent);
+        self.hosts.start_pass();
+        self.backoff.reset();
     }
 }

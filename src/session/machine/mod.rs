@@ -1,9 +1,9 @@
 //! One ZooKeeper session as a pure state machine.
 //!
 //! ```text
-//!  connection:  Idle --Dial--> Dialing --Connected--> Handshaking --accepted--> Live
-//!                 ^              |                         |                     |
-//!                 +--------------+----- failed or cut -----+---------------------+
+//!  connection:  Idle ---> Dialing ---> Handshaking ---> Authenticating ---> Live
+//!                 ^          |             |            (if there is auth)    |
+//!                 +----------+---- failed or cut, from any state -------------+
 //!
 //!  session:     none --accepted--> held --refused, silent for 2T--> lost = none
 //!                 \__________________\____ closed, auth failed ____> stopped
@@ -19,12 +19,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::auth::Auth;
 use super::backoff::{Backoff, Random};
 use super::connect_string::{ConnectString, Server};
 use super::hosts::Hosts;
-use super::lease::Lease;
+use super::lease::{Heartbeat, Lease};
 use super::pending::{Pending, Waiter, Xids};
 use super::state::{Cause, SessionEvent, SessionLost, Stopped};
+use super::stats::SessionStats;
 use super::time::Timestamp;
 use super::timers::{Timer, Timers};
 use crate::proto::{ErrorCode, Password, Reply, Request, WatcherEvent};
@@ -41,6 +43,10 @@ pub struct SessionConfig {
     pub connect_timeout: Duration,
     /// How many requests may be in flight at once.
     pub max_in_flight: usize,
+    /// What is written on every connection before anything else.
+    pub auth: Vec<Auth>,
+    /// What keeps the session alive and renews its lease.
+    pub heartbeat: Heartbeat,
     /// Decides the order of the servers and every jitter.
     pub seed: u64,
 }
@@ -144,6 +150,7 @@ enum Connection {
     Idle,
     Dialing(Server),
     Handshaking { server: Server, sent: Timestamp },
+    Authenticating(Server),
     Live(Server),
     Stopped,
 }
@@ -155,6 +162,8 @@ struct Held {
     password: Password,
     timeout: Duration,
     lease: Lease,
+    /// Its users know of it.
+    announced: bool,
 }
 
 /// One ZooKeeper session, sans IO.
@@ -194,6 +203,7 @@ pub struct SessionMachine<T> {
     close_sent: bool,
     attempts: u32,
     failures: Vec<(Server, Cause)>,
+    stats: SessionStats,
     outputs: VecDeque<Output<T>>,
 }
 
@@ -226,6 +236,7 @@ impl<T> SessionMachine<T> {
             close_sent: false,
             attempts: 0,
             failures: Vec::new(),
+            stats: SessionStats::default(),
             outputs: VecDeque::new(),
         }
     }
@@ -281,6 +292,16 @@ impl<T> SessionMachine<T> {
         self.held.as_ref().map(|held| held.timeout)
     }
 
+    /// What the session has seen so far.
+    #[must_use]
+    pub fn stats(&self, now: Timestamp) -> SessionStats {
+        let lease_left = self.lease().map(|until| until - now).unwrap_or_default();
+        SessionStats {
+            lease_left,
+            ..self.stats
+        }
+    }
+
     /// Whether requests can be written.
     #[must_use]
     pub const fn is_live(&self) -> bool {
@@ -289,7 +310,9 @@ impl<T> SessionMachine<T> {
 
     const fn has_connection(&self) -> Result<(), Misuse> {
         match self.connection {
-            Connection::Handshaking { .. } | Connection::Live(_) => Ok(()),
+            Connection::Handshaking { .. }
+            | Connection::Authenticating(_)
+            | Connection::Live(_) => Ok(()),
             _ => Err(Misuse::NotConnected),
         }
     }
