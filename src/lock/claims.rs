@@ -40,6 +40,9 @@ pub(super) struct LiveSession {
     pub(super) timeout: Duration,
 }
 
+/// A queue keeps room for so many entries, however few it has.
+const KEPT_CAPACITY: usize = 16;
+
 /// What acquisitions bring about outside themselves.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Effects {
@@ -121,6 +124,12 @@ impl Effects {
                 }
             }
         }
+    }
+
+    /// Gives back the room that a burst has left.
+    fn give_back(&mut self) {
+        self.requests.shrink_to(KEPT_CAPACITY);
+        self.notices.shrink_to(KEPT_CAPACITY);
     }
 
     fn forget_watches(&mut self) {
@@ -308,6 +317,7 @@ impl Claims {
     /// Wakes those that have something to do by now, and every holder if the
     /// lease has run out.
     fn keep_time(&mut self, now: Timestamp) {
+        self.effects.give_back();
         while let Some((_, id)) = self.schedule.first().filter(|(at, _)| *at <= now).copied() {
             self.tell(id, &ClaimInput::Look, now);
         }

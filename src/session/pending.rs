@@ -50,6 +50,11 @@ impl<T> Pending<T> {
         self.in_flight.push_front(request);
     }
 
+    /// Gives back room that a burst has left.
+    pub(super) fn shrink(&mut self, kept: usize) {
+        self.in_flight.shrink_to(kept);
+    }
+
     pub(super) fn len(&self) -> usize {
         self.in_flight.len()
     }

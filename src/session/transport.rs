@@ -88,6 +88,7 @@ impl Transport {
     /// The next frame, or the news that a part of one has come.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Read, Cause>> {
         if let Some(frame) = self.codec.decode(&mut self.incoming)? {
+            self.give_back(frame.len());
             return Poll::Ready(Ok(Read::Frame(frame)));
         }
         self.incoming.reserve(READ_SIZE);
@@ -99,8 +100,18 @@ impl Transport {
         if read == 0 {
             return Poll::Ready(Err(Cause::ClosedByServer));
         }
-        let frame = self.codec.decode(&mut self.incoming)?;
-        Poll::Ready(Ok(frame.map_or(Read::Partial, Read::Frame)))
+        let Some(frame) = self.codec.decode(&mut self.incoming)? else {
+            return Poll::Ready(Ok(Read::Partial));
+        };
+        self.give_back(frame.len());
+        Poll::Ready(Ok(Read::Frame(frame)))
+    }
+
+    /// After a large frame, keeps only what came behind it.
+    fn give_back(&mut self, frame: usize) {
+        if frame > KEPT_CAPACITY {
+            self.incoming = BytesMut::from(self.incoming.as_ref());
+        }
     }
 
     /// Takes whole frames to be written.

@@ -15,6 +15,8 @@ use crate::session::timers::Timer;
 /// One transmission stops growing here, so that a heartbeat never waits behind
 /// more than this, and one request.
 const MAX_TRANSMISSION: usize = 128 * 1024;
+/// A queue keeps room for so many entries, however few it has.
+const KEPT_CAPACITY: usize = 16;
 
 impl<T> SessionMachine<T> {
     /// The bytes to write now: whole frames, the heartbeat's first, then as
@@ -92,7 +94,15 @@ impl<T> SessionMachine<T> {
     /// The next heartbeat is due: as soon as the connection takes bytes.
     pub(super) fn heartbeat(&mut self, now: Timestamp) {
         self.heartbeat_due = true;
+        self.give_back();
         self.expect_bytes(now);
+    }
+
+    /// Gives back the room that a burst of requests has left.
+    fn give_back(&mut self) {
+        self.queue.shrink_to(KEPT_CAPACITY);
+        self.pending.shrink(KEPT_CAPACITY);
+        self.outputs.shrink_to(KEPT_CAPACITY);
     }
 
     /// Something came from the server.
