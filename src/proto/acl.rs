@@ -38,14 +38,36 @@ impl Acl {
 
     /// Everything for everybody: `world:anyone`, ZooKeeper's `OPEN_ACL_UNSAFE`.
     pub fn world_anyone() -> Self {
-        Self::new(Perms::ALL, "world", "anyone")
+        Self::world(Perms::ALL)
     }
 
     /// Everything for the identities of the connection that creates the znode, ZooKeeper's
     /// `CREATOR_ALL_ACL`. Without any, the server answers
     /// [`InvalidAcl`](super::ErrorCode::InvalidAcl).
     pub fn creator_all() -> Self {
-        Self::new(Perms::ALL, "auth", "")
+        Self::auth(Perms::ALL)
+    }
+
+    /// These permissions for everybody: `world:anyone`.
+    pub fn world(perms: Perms) -> Self {
+        Self::new(perms, "world", "anyone")
+    }
+
+    /// These permissions for the identities of the connection that creates the znode.
+    pub fn auth(perms: Perms) -> Self {
+        Self::new(perms, "auth", "")
+    }
+
+    /// These permissions for whoever knows a password. `id` is the user and a hash: `user:` and
+    /// the base64 of the SHA-1 of `user:password`, as ZooKeeper's `DigestAuthenticationProvider`
+    /// prints it.
+    pub fn digest(perms: Perms, id: impl Into<Arc<str>>) -> Self {
+        Self::new(perms, "digest", id)
+    }
+
+    /// These permissions for clients from an address, `10.0.0.7`, or a network, `10.0.0.0/8`.
+    pub fn ip(perms: Perms, address: impl Into<Arc<str>>) -> Self {
+        Self::new(perms, "ip", address)
     }
 
     /// Reads one entry.
