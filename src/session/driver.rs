@@ -246,6 +246,16 @@ impl<R: Recipe> Driver<R> {
     }
 }
 
+/// The runtime shuts down: whoever waits on another one must hear of it.
+impl<R: Recipe> Drop for Driver<R> {
+    fn drop(&mut self) {
+        if !self.stopped {
+            self.engine.abandon(clock::now());
+            self.act();
+        }
+    }
+}
+
 /// What tokio's timers take for never.
 fn far_future() -> Instant {
     Instant::now() + Duration::from_secs(86_400 * 365 * 30)

@@ -129,6 +129,13 @@ impl<R: Recipe> Engine<R> {
         self.settle(now);
     }
 
+    /// Stops at once, without a word to the server: whoever drives this is
+    /// about to be gone. Everything that waits is told.
+    pub fn abandon(&mut self, now: Timestamp) {
+        self.session.abandon();
+        self.settle(now);
+    }
+
     /// Tells that time has passed.
     pub fn tick(&mut self, now: Timestamp) {
         self.tell_session(Input::Tick, now);

@@ -1,6 +1,6 @@
 //! What the integration tests share: a real ZooKeeper server, a raw client to
-//! look at its tree independently of this library, and a proxy that records
-//! the frames between the two.
+//! look at its tree independently of this library, a proxy that records the
+//! frames between the two, and a scripted server for the machines.
 //!
 //! Standard library only and blocking throughout: nothing here runs on the
 //! runtime that a test may be testing.
@@ -17,8 +17,10 @@
     reason = "a helper of tests fails by panicking"
 )]
 
+pub(crate) mod ensemble;
 pub(crate) mod proxy;
 pub(crate) mod raw;
+pub(crate) mod scripted;
 pub(crate) mod zookeeper;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -1,5 +1,6 @@
 //! A TCP proxy on loopback between a client and a server. It records every
-//! frame that passes, and can hold, cut and refuse connections.
+//! frame that passes, and can hold, cut and refuse connections. A raw one
+//! records nothing: what passes may be any bytes.
 
 use std::io::{self, Read, Write};
 use std::mem;
@@ -52,9 +53,20 @@ pub(crate) struct Proxy {
 
 struct Shared {
     upstream: String,
+    traffic: Traffic,
     state: Mutex<State>,
     /// Told whenever something that a forwarder or `pause` waits for changes.
     changed: Condvar,
+}
+
+/// What passes.
+enum Traffic {
+    /// Frames, to be recorded.
+    Frames,
+    /// Any bytes.
+    Raw,
+    /// Any bytes; in what clients send, the first are replaced by the second.
+    Rewritten(Vec<u8>, Vec<u8>),
 }
 
 #[derive(Default)]
@@ -75,10 +87,28 @@ struct State {
 impl Proxy {
     /// Listens on a free loopback port and forwards to `upstream`.
     pub(crate) fn start(upstream: &str) -> Self {
+        Self::start_as(upstream, Traffic::Frames)
+    }
+
+    /// A proxy for bytes that are no frames: it records nothing.
+    pub(crate) fn start_raw(upstream: &str) -> Self {
+        Self::start_as(upstream, Traffic::Raw)
+    }
+
+    /// As [`start_raw`](Self::start_raw), and in what clients send it replaces
+    /// `from` by `to`, which must be as long, wherever `from` comes within one
+    /// write.
+    pub(crate) fn start_rewriting(upstream: &str, from: &str, to: &str) -> Self {
+        assert_eq!(from.len(), to.len(), "lengths around them must stay true");
+        Self::start_as(upstream, Traffic::Rewritten(from.into(), to.into()))
+    }
+
+    fn start_as(upstream: &str, traffic: Traffic) -> Self {
         let listener = listen_on_free_port();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
+            traffic,
             state: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -96,6 +126,11 @@ impl Proxy {
     /// Where clients connect: `127.0.0.1:PORT`.
     pub(crate) fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// The port that clients connect to.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// All frames since the start or the last [`clear`](Self::clear), in the
@@ -165,7 +200,13 @@ impl Proxy {
 
     /// Forwards what was held back, and goes on forwarding.
     pub(crate) fn resume(&self) {
-        self.shared.lock().held = [false; 2];
+        self.release(Direction::ToServer);
+        self.release(Direction::ToClient);
+    }
+
+    /// As [`resume`](Self::resume), one direction only.
+    pub(crate) fn release(&self, direction: Direction) {
+        self.shared.lock().held[direction as usize] = false;
         self.shared.changed.notify_all();
     }
 }
@@ -284,9 +325,13 @@ fn forward(
     let mut chunk = vec![0; CHUNK_SIZE];
     loop {
         let count = from.read(&mut chunk).unwrap_or(0);
-        let bytes = &chunk[..count];
-        if count > 0 {
-            shared.record(direction, connection, frames.split(bytes));
+        let bytes = &mut chunk[..count];
+        match (&shared.traffic, direction) {
+            (Traffic::Frames, _) if count > 0 => {
+                shared.record(direction, connection, frames.split(bytes));
+            }
+            (Traffic::Rewritten(from, to), Direction::ToServer) => replace(bytes, from, to),
+            _ => {}
         }
         if !shared.begin_write(direction, connection) {
             return;
@@ -303,6 +348,15 @@ fn forward(
     if direction == Direction::ToClient {
         close(&mut shared.lock().connections[connection]);
         shared.changed.notify_all();
+    }
+}
+
+/// Replaces every `from` in `bytes` by `to`, which is as long.
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    for at in 0..bytes.len() {
+        if bytes[at..].starts_with(from) {
+            bytes[at..at + to.len()].copy_from_slice(to);
+        }
     }
 }
 

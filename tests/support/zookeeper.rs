@@ -26,6 +26,9 @@ const WORD_LIMIT: Duration = Duration::from_secs(5);
 /// How many ports are tried: somebody may take one before the server does.
 const START_ATTEMPTS: usize = 5;
 
+/// The class of a server that is alone.
+const STANDALONE: &str = "org.apache.zookeeper.server.ZooKeeperServerMain";
+
 /// Where Debian's packages put their jars.
 const DEBIAN_JARS: &str = "/usr/share/java";
 
@@ -159,7 +162,7 @@ impl ZooKeeper {
     /// When it has been killed.
     pub(crate) fn process_id(&self) -> u32 {
         let process = self.process.as_ref().expect("the server has been killed");
-        process.server.id()
+        process.id()
     }
 
     /// The folder of its configuration, data and output.
@@ -168,13 +171,18 @@ impl ZooKeeper {
     }
 
     fn signal(&self, name: &str) {
-        let status = Command::new("sh")
-            .args(["-c", r#"kill -s "$0" "$1""#, name])
-            .arg(self.process_id().to_string())
-            .status()
-            .expect("run sh");
-        assert!(status.success(), "could not send SIG{name}: {status}");
+        signal(self.process_id(), name);
     }
+}
+
+/// Sends a process a signal: `STOP`, `CONT` and so on.
+pub(crate) fn signal(process_id: u32, name: &str) {
+    let status = Command::new("sh")
+        .args(["-c", r#"kill -s "$0" "$1""#, name])
+        .arg(process_id.to_string())
+        .status()
+        .expect("run sh");
+    assert!(status.success(), "could not send SIG{name}: {status}");
 }
 
 impl Drop for ZooKeeper {
@@ -235,20 +243,39 @@ impl Builder {
     }
 }
 
-/// The server's process and the pipe to its watchdog.
-struct Process {
+/// A server's process and the pipe to its watchdog.
+pub(super) struct Process {
     server: Child,
     watchdog: ChildStdin,
 }
 
 impl Process {
+    /// Starts a server on the configuration in `folder`.
+    pub(super) fn spawn(folder: &Folder, heap: &str, main_class: &str) -> Self {
+        let output = fs::File::create(folder.path.join("output"));
+        let output = output.expect("create the server's output file");
+        let mut server = server_command(folder, heap, main_class)
+            .stdin(Stdio::piped())
+            .stdout(output.try_clone().expect("duplicate a file handle"))
+            .stderr(output)
+            .process_group(0)
+            .spawn()
+            .expect("run sh");
+        let watchdog = server.stdin.take().expect("standard input is a pipe");
+        Self { server, watchdog }
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.server.id()
+    }
+
     fn has_exited(&mut self) -> bool {
         !matches!(self.server.try_wait(), Ok(None))
     }
 
     /// Kills the server and waits until it is gone; sends the watchdog home.
     /// Never panics, since it runs in drops.
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
         let _ = self.watchdog.write_all(b"\n");
@@ -256,18 +283,18 @@ impl Process {
 }
 
 /// A folder that goes when it is dropped.
-struct Folder {
-    path: PathBuf,
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
 }
 
 impl Folder {
-    fn create() -> Self {
+    pub(super) fn create() -> Self {
         let path = env::temp_dir().join(format!("zklock-zookeeper-{:016x}", random()));
         fs::create_dir(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self { path }
     }
 
-    fn write_configuration(&self, port: u16, properties: &[(String, String)]) {
+    pub(super) fn write_configuration(&self, port: u16, properties: &[(String, String)]) {
         let data = self.path.join("data");
         let mut zoo_cfg = format!("dataDir={}\n", data.display());
         zoo_cfg += &format!("clientPortAddress=127.0.0.1\nclientPort={port}\n");
@@ -283,6 +310,11 @@ impl Folder {
             fs::write(self.path.join(name), text).expect("write the server's configuration");
         }
     }
+
+    /// What the server has printed since its last start.
+    pub(super) fn output(&self) -> String {
+        fs::read_to_string(self.path.join("output")).unwrap_or_default()
+    }
 }
 
 impl Drop for Folder {
@@ -293,18 +325,7 @@ impl Drop for Folder {
 
 /// Starts the process and waits until this very server serves on `port`.
 fn launch(folder: &Folder, port: u16) -> Result<Process, String> {
-    let output_path = folder.path.join("output");
-    let output = fs::File::create(&output_path).expect("create the server's output file");
-    let mut server = server_command(folder)
-        .stdin(Stdio::piped())
-        .stdout(output.try_clone().expect("duplicate a file handle"))
-        .stderr(output)
-        .process_group(0)
-        .spawn()
-        .expect("run sh");
-    let watchdog = server.stdin.take().expect("standard input is a pipe");
-    let mut process = Process { server, watchdog };
-
+    let mut process = Process::spawn(folder, "-Xmx128m", STANDALONE);
     let mut exited = false;
     becomes_true(START_LIMIT, || {
         exited = process.has_exited();
@@ -314,7 +335,7 @@ fn launch(folder: &Folder, port: u16) -> Result<Process, String> {
         return Ok(process);
     }
     process.end();
-    let output = fs::read_to_string(&output_path).unwrap_or_default();
+    let output = folder.output();
     Err(format!("no answer on port {port}; its output:\n{output}"))
 }
 
@@ -324,7 +345,8 @@ fn serves_from(folder: &Folder, port: u16) -> bool {
     four_letter_word(port, "conf").is_ok_and(|answer| answer.contains(&data_line))
 }
 
-fn four_letter_word(port: u16, word: &str) -> io::Result<String> {
+/// What the server on `port` answers to a 4-letter word.
+pub(super) fn four_letter_word(port: u16, word: &str) -> io::Result<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut stream = TcpStream::connect_timeout(&address, WORD_LIMIT)?;
     stream.set_read_timeout(Some(WORD_LIMIT))?;
@@ -334,20 +356,20 @@ fn four_letter_word(port: u16, word: &str) -> io::Result<String> {
     Ok(answer)
 }
 
-fn server_command(folder: &Folder) -> Command {
+fn server_command(folder: &Folder, heap: &str, main_class: &str) -> Command {
     let mut command = Command::new("sh");
     command
         .args(["-c", RUN_WITH_WATCHDOG, "zookeeper"])
         .arg(&folder.path)
         .arg(java())
-        .args(["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .args([heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
         .args([
             "-XX:-UsePerfData",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         ])
         .arg("-cp")
         .arg(class_path(folder))
-        .arg("org.apache.zookeeper.server.ZooKeeperServerMain")
+        .arg(main_class)
         .arg(folder.path.join("zoo.cfg"));
     command
 }

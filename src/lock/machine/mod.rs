@@ -167,7 +167,7 @@ pub(super) struct ClaimMachine {
     serial: u32,
     /// A refused request is not repeated before then.
     retry_at: Option<Timestamp>,
-    /// The predecessor's watch is set anew then, whatever was heard.
+    /// The predecessor is asked after then, whatever was heard.
     recheck_at: Option<Timestamp>,
     /// `Notice::Left` was given.
     told_left: bool,
@@ -207,6 +207,9 @@ impl ClaimMachine {
     /// When it has something to do next, replies and events aside. The end of
     /// the lease, which all acquisitions of a session share, is not in it.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
+        if self.phase == Phase::Gone {
+            return None;
+        }
         let end = (self.phase == Phase::Seeking && self.request.deadline != Timestamp::MAX)
             .then_some(self.request.deadline);
         [end, self.retry_at, self.recheck_at]
@@ -241,10 +244,7 @@ impl ClaimMachine {
             self.retry_at = None;
         }
         if due(self.recheck_at) {
-            self.recheck_at = None;
-            if let Some(predecessor) = &mut self.predecessor {
-                predecessor.watch = Watch::Unset;
-            }
+            self.recheck();
         }
         match self.phase {
             Phase::Seeking if self.request.deadline <= cx.now => {
@@ -252,6 +252,16 @@ impl ClaimMachine {
             }
             Phase::Held if !cx.lease_holds() => self.leave(LostReason::LeaseExpired, cx),
             _ => {}
+        }
+    }
+
+    /// Does not rely on watches alone.
+    fn recheck(&mut self) {
+        self.recheck_at = None;
+        match &mut self.predecessor {
+            Some(_) if self.watch_parent => self.look_again(),
+            Some(predecessor) => predecessor.watch = Watch::Unset,
+            None => {}
         }
     }
 
@@ -281,6 +291,7 @@ impl ClaimMachine {
 
     fn begin_leaving(&mut self) {
         self.phase = Phase::Leaving;
+        self.predecessor = None;
         self.retry_at = None;
         self.recheck_at = None;
         if let Some(claim) = self.claim.take() {

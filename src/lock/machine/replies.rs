@@ -35,7 +35,7 @@ impl ClaimMachine {
                 zxid,
                 reply: Reply::Create { path },
             } => {
-                match self.claim_at(counter, path, Some(zxid)) {
+                match self.claim_at(counter, path, Some(zxid), cx) {
                     Some(claim) => self.own(claim),
                     // Not the name that was asked for: another create's reply.
                     None => self.doubt(counter),
@@ -48,12 +48,23 @@ impl ClaimMachine {
     }
 
     /// The claim at `path`, if it has the name that `counter` was given.
-    fn claim_at(&self, counter: u64, path: Arc<str>, czxid: Option<i64>) -> Option<Claim> {
+    fn claim_at(
+        &self,
+        counter: u64,
+        path: Arc<str>,
+        czxid: Option<i64>,
+        cx: &Context<'_>,
+    ) -> Option<Claim> {
         let name_at = self.below_lock("").len();
         let (parent, name) = path.split_at_checked(name_at)?;
         let id = ClaimId::parse(name.as_bytes())?;
         let number = sequence_number(name.as_bytes())?;
-        (*parent == *self.below_lock("") && id.counter == counter).then_some(Claim {
+        let session_id = cx.live?.session_id;
+        let asked_for = ClaimId {
+            session_id,
+            counter,
+        };
+        (*parent == *self.below_lock("") && id == asked_for).then_some(Claim {
             counter,
             path,
             name_at,
@@ -147,6 +158,7 @@ impl ClaimMachine {
                 reply: Reply::GetChildren { children },
                 ..
             } => {
+                self.lock_path_watched(cx);
                 self.look_at(&children, sync, cx);
             }
             Outcome::Server(ErrorCode::NoNode) => self.look_at(&Children::default(), sync, cx),
@@ -167,10 +179,17 @@ impl ClaimMachine {
         }
     }
 
-    fn look_at(&mut self, children: &Children, sync: SyncState, cx: &mut Context<'_>) {
-        if sync == SyncState::Done {
-            self.resolve_doubts(children, cx);
+    /// From its reply on, and not before: an event of an earlier watch, which
+    /// some other acquisition set, may have come while this one was in flight.
+    fn lock_path_watched(&self, cx: &mut Context<'_>) {
+        if self.watch_parent {
+            let path = self.request.lock.path.as_str().into();
+            cx.effects.watch(&path, self.request.id);
         }
+    }
+
+    fn look_at(&mut self, children: &Children, sync: SyncState, cx: &mut Context<'_>) {
+        self.resolve_doubts(children, sync, cx);
         let Some(claim) = &self.claim else { return };
         let Some(place) = queue::place(children, claim.name(), claim.number) else {
             return self.claim_gone(cx);
@@ -182,6 +201,9 @@ impl ClaimMachine {
             let reused = queue::may_reuse_its_number(&name);
             let last = place.ahead == 1 && place.numbers_hold && !reused;
             self.stand_behind(&name, last);
+            if self.watch_parent {
+                self.recheck_later(cx);
+            }
         }
     }
 
@@ -198,23 +220,35 @@ impl ClaimMachine {
     }
 
     /// After a `sync` a listing is final: what it shows of the doubtful creates
-    /// is there, the others have not happened.
-    fn resolve_doubts(&mut self, children: &Children, cx: &mut Context<'_>) {
-        let doubtful = std::mem::take(&mut self.doubtful);
-        let Some(live) = cx.live.filter(|_| !doubtful.is_empty()) else {
+    /// is there, the others have not happened. What shows up all the same,
+    /// however late, is not wanted twice.
+    fn resolve_doubts(&mut self, children: &Children, sync: SyncState, cx: &mut Context<'_>) {
+        if sync != SyncState::Done && !self.doubtful.is_empty() {
+            return;
+        }
+        let mut suspects = std::mem::take(&mut self.doubtful);
+        suspects.extend(&self.suspects);
+        let Some(live) = cx.live.filter(|_| !suspects.is_empty()) else {
             return;
         };
         let mut found: Vec<Claim> = queue::of_session(children, live.session_id)
-            .filter(|(counter, _)| doubtful.contains(counter))
+            .filter(|(counter, _)| suspects.contains(counter) && !self.knows(*counter))
             .filter_map(|(counter, name)| {
                 let path = self.below_lock(std::str::from_utf8(name).ok()?);
-                self.claim_at(counter, path, None)
+                self.claim_at(counter, path, None, cx)
             })
             .collect();
         found.sort_by(|a, b| a.number.wrapping_sub(b.number).cmp(&0));
         for claim in found {
             self.own(claim);
         }
+    }
+
+    /// Whether the claim with this counter is its own or to be deleted already.
+    fn knows(&self, counter: u64) -> bool {
+        let own = self.claim.as_ref().map(|claim| claim.counter);
+        let mut doomed = self.doomed.iter().map(|doomed| doomed.counter);
+        own == Some(counter) || doomed.any(|other| other == counter)
     }
 
     fn own_watched(&mut self, serial: u32, outcome: Outcome, cx: &mut Context<'_>) {
@@ -227,8 +261,34 @@ impl ClaimMachine {
                 ..
             } => self.own_seen(&stat, cx),
             Outcome::Server(ErrorCode::NoNode) => self.claim_gone(cx),
-            Outcome::Server(_) => self.own_watch = Watch::Refused,
+            Outcome::Server(ErrorCode::ThrottledOp) => {
+                self.own_watch = Watch::Unset;
+                self.retry_later(cx);
+            }
+            Outcome::Server(code) => self.own_watch_refused(code, cx),
             _ => self.own_watch = Watch::Unset,
+        }
+    }
+
+    /// A claim that was created here is known without it. One that was found in
+    /// a listing is not: it would wait for its token for ever.
+    fn own_watch_refused(&mut self, code: ErrorCode, cx: &mut Context<'_>) {
+        self.own_watch = Watch::Refused;
+        if self
+            .claim
+            .as_ref()
+            .is_some_and(|claim| claim.czxid.is_none())
+        {
+            let path = self.request.lock.path.clone();
+            let operation = "read a claim";
+            self.fail(
+                AcquireError::Refused {
+                    operation,
+                    path,
+                    code,
+                },
+                cx,
+            );
         }
     }
 
@@ -256,12 +316,13 @@ impl ClaimMachine {
         match outcome {
             Outcome::Ok { .. } => {
                 predecessor.watch = Watch::Armed;
-                self.recheck_at = cx.live.map(|live| cx.now + live.timeout * 10 / 6);
+                self.recheck_later(cx);
             }
             Outcome::Server(ErrorCode::NoNode) => self.look_again(),
             Outcome::Server(ErrorCode::NoAuth) => {
                 self.watch_parent = true;
-                self.look_again();
+                // A listing in flight brings no watch.
+                self.look = Look::Needed { sync: false };
             }
             Outcome::Server(_) => {
                 predecessor.watch = Watch::Unset;
@@ -271,9 +332,14 @@ impl ClaimMachine {
         }
     }
 
+    /// At every tenth heartbeat.
+    fn recheck_later(&mut self, cx: &Context<'_>) {
+        self.recheck_at = cx.live.map(|live| cx.now + live.timeout * 10 / 6);
+    }
+
     /// A listing in flight is as good as a new one: the watch that is set after
     /// it finds out if it was too old.
-    fn look_again(&mut self) {
+    pub(super) fn look_again(&mut self) {
         if self.look == Look::Known {
             self.look = Look::Needed { sync: false };
             self.recheck_at = None;
@@ -314,7 +380,8 @@ impl ClaimMachine {
         let Some(Doomed { path: znode, .. }) = self.doomed.get(index) else {
             return;
         };
-        if code == ErrorCode::ThrottledOp || self.told_left {
+        let leaving = self.phase == Phase::Leaving;
+        if code == ErrorCode::ThrottledOp || self.told_left || !leaving {
             return;
         }
         let (znode, path) = (Arc::clone(znode), self.request.lock.path.clone());

@@ -30,6 +30,7 @@ impl ClaimMachine {
     }
 
     fn pursue(&mut self, live: LiveSession, cx: &mut Context<'_>) {
+        self.delete_doomed(cx);
         let Some(claim) = &self.claim else {
             return self.enqueue(live, cx);
         };
@@ -143,9 +144,6 @@ impl ClaimMachine {
             );
         }
         let watch = self.watch_parent;
-        if watch {
-            cx.effects.watch(&path, self.request.id);
-        }
         self.look = Look::Asked {
             serial,
             sync: if sync {
@@ -172,18 +170,7 @@ impl ClaimMachine {
 
     /// Deletes what is left of this acquisition, until nothing is.
     fn clear_away(&mut self, cx: &mut Context<'_>) {
-        for index in 0..self.doomed.len() {
-            let Some(doomed) = self.doomed.get_mut(index).filter(|doomed| !doomed.asked) else {
-                continue;
-            };
-            doomed.asked = true;
-            let (counter, path) = (doomed.counter, Arc::clone(&doomed.path));
-            self.ask(
-                Op::Delete(counter),
-                Request::Delete { path, version: -1 },
-                cx,
-            );
-        }
+        self.delete_doomed(cx);
         if !self.doomed.is_empty() {
             return;
         }
@@ -195,6 +182,21 @@ impl ClaimMachine {
             self.doubtful = std::mem::take(&mut self.suspects);
             self.look = Look::Needed { sync: true };
             self.ask_for_listing(true, cx);
+        }
+    }
+
+    fn delete_doomed(&mut self, cx: &mut Context<'_>) {
+        for index in 0..self.doomed.len() {
+            let Some(doomed) = self.doomed.get_mut(index).filter(|doomed| !doomed.asked) else {
+                continue;
+            };
+            doomed.asked = true;
+            let (counter, path) = (doomed.counter, Arc::clone(&doomed.path));
+            self.ask(
+                Op::Delete(counter),
+                Request::Delete { path, version: -1 },
+                cx,
+            );
         }
     }
 

@@ -223,6 +223,10 @@ impl<T> SessionMachine<T> {
 
     /// Without delay while a pass is not through, after a jittered one then.
     fn dial_later(&mut self, now: Timestamp) {
+        if self.closing && self.held.is_none() {
+            // A session would be begun only to be closed.
+            return self.stop(Stopped::Closed);
+        }
         let delay = if self.hosts.left() > 0 {
             Duration::ZERO
         } else {

@@ -263,6 +263,13 @@ impl<T> SessionMachine<T> {
         Ok(())
     }
 
+    /// Stops at once, without a word to the server.
+    pub fn abandon(&mut self) {
+        if self.connection != Connection::Stopped {
+            self.stop(Stopped::Closed);
+        }
+    }
+
     /// What the machine asks for or tells next.
     pub fn poll(&mut self) -> Option<Output<T>> {
         self.outputs.pop_front()

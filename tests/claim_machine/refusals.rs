@@ -1,0 +1,213 @@
+//! What a server may refuse, and what the user is told then.
+
+use zklock::lock::AcquireError;
+use zklock::proto::{ErrorCode, EventType, ZnodePath};
+
+use crate::support::scripted::BEAT;
+use crate::support::scripted::client::{Client, failed, left};
+use crate::{OTHER, nothing_is_left};
+
+fn path(path: &str) -> ZnodePath {
+    ZnodePath::new(path).expect("a path")
+}
+
+#[test]
+fn a_create_that_is_refused_is_an_error_that_says_why() {
+    let path = path("/l");
+    let refused = |code| AcquireError::Refused {
+        operation: "create a claim",
+        path: self::path("/l"),
+        code,
+    };
+    for (code, error) in [
+        (
+            ErrorCode::NodeExists,
+            AcquireError::SequenceExhausted { path: path.clone() },
+        ),
+        (
+            ErrorCode::NoChildrenForEphemerals,
+            AcquireError::EphemeralParent { path: path.clone() },
+        ),
+        (ErrorCode::NoAuth, refused(ErrorCode::NoAuth)),
+        (ErrorCode::InvalidAcl, refused(ErrorCode::InvalidAcl)),
+        (ErrorCode::QuotaExceeded, refused(ErrorCode::QuotaExceeded)),
+        (ErrorCode::Other(-77), refused(ErrorCode::Other(-77))),
+    ] {
+        let mut client = Client::connected();
+        let id = client.acquire("/l");
+        client.batch();
+        client.refused(code);
+        client.expect_notices([failed(id, error), left(id)]);
+        client.listed([OTHER]);
+        nothing_is_left(&mut client);
+    }
+}
+
+#[test]
+fn a_throttled_create_is_tried_again_at_the_heartbeats_pace() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    client.refused(ErrorCode::ThrottledOp);
+    client.listed([OTHER]);
+    for counter in 2..5 {
+        client.expect_nothing();
+        client.advance(BEAT);
+        client.expect([&*format!("create /l/#{counter}"), "list /l"]);
+        client.refused(ErrorCode::ThrottledOp);
+        client.refused(ErrorCode::ThrottledOp);
+    }
+    client.expect_notices([]);
+    client.leave(id);
+    client.expect_notices([left(id)]);
+    nothing_is_left(&mut client);
+}
+
+#[test]
+fn parents_that_cannot_be_made_are_named() {
+    let mut client = Client::connected();
+    let id = client.acquire("/a/b");
+    client.batch();
+    client.refused(ErrorCode::NoNode);
+    client.expect(["make /a", "make /a/b", "create /a/b/#2"]);
+    client.refused(ErrorCode::NoNode); // the listing's
+    client.refused(ErrorCode::NodeExists);
+    client.refused(ErrorCode::NoAuth);
+    client.refused(ErrorCode::NoNode);
+    let error = AcquireError::MissingParent {
+        path: path("/a/b"),
+        code: ErrorCode::NoAuth,
+    };
+    client.expect_notices([failed(id, error), left(id)]);
+    nothing_is_left(&mut client);
+}
+
+#[test]
+fn the_first_parent_that_cannot_be_made_is_the_one_to_blame() {
+    let mut client = Client::connected();
+    let id = client.acquire("/a/b");
+    client.batch();
+    client.refused(ErrorCode::NoNode);
+    client.refused(ErrorCode::NoNode);
+    client.batch();
+    client.refused(ErrorCode::NoAuth);
+    client.refused(ErrorCode::NoNode);
+    client.refused(ErrorCode::NoNode);
+    let error = AcquireError::MissingParent {
+        path: path("/a"),
+        code: ErrorCode::NoAuth,
+    };
+    client.expect_notices([failed(id, error), left(id)]);
+}
+
+#[test]
+fn parents_that_someone_else_makes_meanwhile_are_as_good() {
+    let mut client = Client::connected();
+    let id = client.acquire("/a");
+    client.batch();
+    client.refused(ErrorCode::NoNode);
+    client.refused(ErrorCode::NoNode);
+    client.batch();
+    // Not allowed to make it, but it is there.
+    client.refused(ErrorCode::NoAuth);
+    let czxid = client.created(0);
+    client.batch();
+    client.listed(["#2:0"]);
+    client.expect_notices([client.granted(id, czxid, "#2:0", "/a")]);
+}
+
+#[test]
+fn a_listing_that_is_refused_is_an_error_and_the_claim_is_deleted() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    client.created(4);
+    client.batch();
+    client.refused(ErrorCode::NoAuth);
+    let error = AcquireError::Refused {
+        operation: "list the claims",
+        path: path("/l"),
+        code: ErrorCode::NoAuth,
+    };
+    client.expect_notices([failed(id, error)]);
+    client.seen(1);
+    client.expect(["delete /l/#1:4"]);
+    client.deleted();
+    client.expect_notices([left(id)]);
+    nothing_is_left(&mut client);
+}
+
+#[test]
+fn a_claim_that_was_found_but_may_not_be_read_is_given_up() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    client.cut();
+    client.reattach();
+    client.batch();
+    client.synced();
+    client.listed(["#1:4"]);
+    client.expect(["exists /l/#1:4 watch"]);
+    client.refused(ErrorCode::NoAuth);
+    let error = AcquireError::Refused {
+        operation: "read a claim",
+        path: path("/l"),
+        code: ErrorCode::NoAuth,
+    };
+    client.expect_notices([failed(id, error)]);
+    client.expect(["delete /l/#1:4"]);
+}
+
+#[test]
+fn a_claim_that_was_created_is_held_though_it_may_not_be_read() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    let czxid = client.created(4);
+    client.listed([OTHER, "#1:4"]);
+    client.batch();
+    client.refused(ErrorCode::NoAuth);
+    client.watched();
+    // Without the own watch the end of the predecessor is not the last word.
+    client.event(EventType::NodeDeleted, &format!("/l/{OTHER}"));
+    client.expect(["list /l"]);
+    client.listed(["#1:4"]);
+    client.expect_notices([client.granted(id, czxid, "#1:4", "/l")]);
+    client.expect_nothing();
+}
+
+#[test]
+fn a_throttled_listing_is_tried_again_at_the_heartbeats_pace() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    let czxid = client.created(4);
+    client.expect(["exists /l/#1:4 watch"]);
+    for _ in 0..3 {
+        client.refused(ErrorCode::ThrottledOp);
+        if client.in_flight.len() == 1 {
+            client.seen(czxid);
+        }
+        client.expect_nothing();
+        client.advance(BEAT);
+        client.expect(["list /l"]);
+    }
+    client.listed(["#1:4"]);
+    client.expect_notices([client.granted(id, czxid, "#1:4", "/l")]);
+}
+
+#[test]
+fn a_holder_whose_listing_is_refused_after_a_reattach_holds_on() {
+    let mut client = Client::connected();
+    let (_, czxid) = client.hold("/l", 1);
+    client.cut();
+    client.reattach();
+    client.expect(["sync /l", "list /l", "exists /l/#1:0 watch"]);
+    client.synced();
+    client.refused(ErrorCode::NoAuth);
+    client.seen(czxid);
+    client.expect_notices([]);
+    client.expect_nothing();
+    client.advance(BEAT);
+    client.expect(["sync /l", "list /l"]);
+}
