@@ -1,0 +1,68 @@
+//! Properties of the machines: under any inputs whatever the session machine
+//! keeps its promises, and among clients of a correct server, on a network
+//! that cuts and delays, the lock keeps its own.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod model;
+mod session;
+mod step;
+mod world;
+
+use std::time::Duration;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use session::{SessionInput, Trial};
+use step::Step;
+use world::World;
+
+proptest! {
+    #![proptest_config(at_least(1000))]
+
+    #[test]
+    fn a_session_machine_survives_any_inputs_and_answers_every_request_once(
+        seed: u64,
+        inputs in vec(SessionInput::any(), 0..120),
+    ) {
+        let mut trial = Trial::new(seed);
+        for input in inputs {
+            trial.take(input);
+        }
+        trial.end();
+    }
+}
+
+proptest! {
+    #![proptest_config(at_least(600))]
+
+    #[test]
+    fn a_lock_has_one_holder_grants_in_order_and_leaves_nothing_behind(
+        steps in vec(Step::any(), 1..150),
+    ) {
+        let mut world = World::new();
+        for step in steps {
+            world.take(step);
+            world.check();
+        }
+        world.calm_down();
+        world.grant_all();
+        world.leave_all();
+    }
+}
+
+/// More of them if the environment says so, as for a night's search.
+fn at_least(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: default.cases.max(cases),
+        ..default
+    }
+}
+
+fn up_to(longest: Duration) -> impl Strategy<Value = Duration> {
+    let longest = u64::try_from(longest.as_millis()).expect("a short time");
+    (0..=longest).prop_map(Duration::from_millis)
+}

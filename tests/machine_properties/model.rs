@@ -1,0 +1,305 @@
+//! A correct server, as small as the lock needs it: one tree, sessions,
+//! one-shot watches.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use zklock::lock::sequence_number;
+use zklock::proto::{
+    Children, ConnectRequest, CreateMode, ErrorCode, EventType, Reader, Reply, Request, Stat,
+};
+use zklock::session::Timestamp;
+
+use crate::support::scripted::{connect_response, error, event, ok, welcome};
+
+/// Which of the clients.
+pub(crate) type ClientId = usize;
+
+#[derive(Debug, Default)]
+pub(crate) struct Server {
+    zxid: i64,
+    nodes: BTreeMap<Arc<str>, Node>,
+    sessions: BTreeMap<i64, Session>,
+    connections: BTreeMap<ClientId, Connection>,
+    /// So many requests will be refused as too many.
+    pub(crate) throttled: u32,
+}
+
+#[derive(Debug)]
+struct Node {
+    czxid: i64,
+    owner: i64,
+    /// How many children were created.
+    children: i32,
+}
+
+#[derive(Debug)]
+struct Session {
+    timeout: Duration,
+    heard: Timestamp,
+}
+
+#[derive(Debug, Default)]
+struct Connection {
+    session: Option<i64>,
+    /// Watches for data and for children.
+    watches: BTreeSet<(Arc<str>, Kind)>,
+    outgoing: VecDeque<Bytes>,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Data,
+    Child,
+}
+
+type Answer = Result<Reply, ErrorCode>;
+
+impl Server {
+    pub(crate) fn accept(&mut self, client: ClientId) {
+        self.connections.insert(client, Connection::default());
+    }
+
+    pub(crate) fn disconnect(&mut self, client: ClientId) {
+        self.connections.remove(&client);
+    }
+
+    /// The next frame to this client; `None` if there is none.
+    pub(crate) fn send(&mut self, client: ClientId) -> Option<Bytes> {
+        self.connections.get_mut(&client)?.outgoing.pop_front()
+    }
+
+    /// Whether the server has closed the connection, and all is sent.
+    pub(crate) fn has_closed(&self, client: ClientId) -> bool {
+        let connection = self.connections.get(&client);
+        connection.is_some_and(|connection| connection.closed && connection.outgoing.is_empty())
+    }
+
+    pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
+        let expiry = |session: &Session| session.heard + session.timeout;
+        self.sessions.values().map(expiry).min()
+    }
+
+    /// Ends the sessions that were not heard of for their timeout.
+    pub(crate) fn expire(&mut self, now: Timestamp) {
+        let due = |session: &Session| session.heard + session.timeout <= now;
+        let over = self.sessions.iter().filter(|(_, session)| due(session));
+        for id in over.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.end_session(id);
+            for connection in self.connections.values_mut() {
+                connection.closed |= connection.session == Some(id);
+            }
+        }
+    }
+
+    /// Takes a frame from this client.
+    pub(crate) fn take(&mut self, client: ClientId, frame: &Bytes, now: Timestamp) {
+        let Some(connection) = self.connections.get(&client).filter(|other| !other.closed) else {
+            return;
+        };
+        let Some(id) = connection.session else {
+            return self.welcome(client, frame, now);
+        };
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.heard = now;
+        }
+        let (header, request) = Request::decode_strict(frame).expect("a request");
+        let answer = match self.throttled.checked_sub(1) {
+            Some(left) if may_be_throttled(&request) => {
+                self.throttled = left;
+                Err(ErrorCode::ThrottledOp)
+            }
+            _ => self.execute(client, id, request),
+        };
+        let frame = match answer {
+            Ok(reply) => ok(header.xid, self.zxid, &reply),
+            Err(code) => error(header.xid, self.zxid, code),
+        };
+        self.push(client, frame);
+    }
+
+    fn welcome(&mut self, client: ClientId, frame: &Bytes, now: Timestamp) {
+        let request = ConnectRequest::decode(&mut Reader::new(frame)).expect("a handshake");
+        let timeout = Duration::from_millis(request.timeout_ms.unsigned_abs().into());
+        let id = match request.session_id {
+            0 => {
+                self.zxid += 1;
+                self.zxid
+            }
+            id if self.sessions.contains_key(&id) => id,
+            _ => {
+                self.push(client, connect_response(&welcome(Duration::ZERO, 0)));
+                self.close(client);
+                return;
+            }
+        };
+        self.sessions.insert(
+            id,
+            Session {
+                timeout,
+                heard: now,
+            },
+        );
+        if let Some(connection) = self.connections.get_mut(&client) {
+            connection.session = Some(id);
+        }
+        self.push(client, connect_response(&welcome(timeout, id)));
+    }
+
+    fn execute(&mut self, client: ClientId, session: i64, request: Request) -> Answer {
+        match request {
+            Request::Create { path, mode, .. } => self.create(session, path, mode),
+            Request::Delete { path, .. } => self.delete(&path).map(|()| Reply::Delete),
+            Request::Exists { path, watch } => {
+                // A watch on a znode that is missing waits for its creation.
+                self.watch(client, watch, &path, Kind::Data);
+                self.stat(&path).map(|stat| Reply::Exists { stat })
+            }
+            Request::GetChildren { path, watch } => {
+                self.stat(&path)?;
+                self.watch(client, watch, &path, Kind::Child);
+                let names = self.children(&path);
+                let children = names.iter().map(|name| &**name).collect::<Children>();
+                Ok(Reply::GetChildren { children })
+            }
+            Request::Sync { path } => Ok(Reply::Sync { path }),
+            Request::Ping => Ok(Reply::Ping),
+            Request::CloseSession => {
+                self.zxid += 1;
+                self.end_session(session);
+                self.close(client);
+                Ok(Reply::CloseSession)
+            }
+            other => panic!("not expected of a lock: {other:?}"),
+        }
+    }
+
+    fn create(&mut self, session: i64, path: Arc<str>, mode: CreateMode) -> Answer {
+        self.zxid += 1;
+        let parent = parent(&path).to_owned();
+        let number = match self.nodes.get_mut(&*parent) {
+            _ if parent.is_empty() => 0,
+            Some(parent) => parent.children,
+            None => return Err(ErrorCode::NoNode),
+        };
+        let path = match mode {
+            CreateMode::EphemeralSequential => format!("{path}{number:010}").into(),
+            _ => path,
+        };
+        if self.nodes.contains_key(&path) {
+            return Err(ErrorCode::NodeExists);
+        }
+        if let Some(parent) = self.nodes.get_mut(&*parent) {
+            parent.children += 1;
+        }
+        let ephemeral = mode == CreateMode::EphemeralSequential;
+        let node = Node {
+            czxid: self.zxid,
+            owner: if ephemeral { session } else { 0 },
+            children: 0,
+        };
+        self.nodes.insert(Arc::clone(&path), node);
+        self.fire(EventType::NodeCreated, &path, &[Kind::Data]);
+        self.fire(EventType::NodeChildrenChanged, &parent, &[Kind::Child]);
+        Ok(Reply::Create { path })
+    }
+
+    pub(crate) fn delete(&mut self, path: &str) -> Result<(), ErrorCode> {
+        self.zxid += 1;
+        if !self.children(path).is_empty() {
+            return Err(ErrorCode::NotEmpty);
+        }
+        self.nodes.remove(path).ok_or(ErrorCode::NoNode)?;
+        self.fire(EventType::NodeDeleted, path, &[Kind::Data, Kind::Child]);
+        self.fire(EventType::NodeChildrenChanged, parent(path), &[Kind::Child]);
+        Ok(())
+    }
+
+    /// Someone writes to a znode.
+    pub(crate) fn touch(&mut self, path: &str) {
+        self.zxid += 1;
+        self.fire(EventType::NodeDataChanged, path, &[Kind::Data]);
+    }
+
+    /// Another client's claim, of a session that does not end.
+    pub(crate) fn create_foreign(&mut self, parent: &str) {
+        let path = format!("{parent}/foreign-lock-").into();
+        let _ = self.create(i64::MAX, path, CreateMode::EphemeralSequential);
+    }
+
+    fn end_session(&mut self, id: i64) {
+        self.zxid += 1;
+        self.sessions.remove(&id);
+        let owned = self.nodes.iter().filter(|(_, node)| node.owner == id);
+        for path in owned.map(|(path, _)| Arc::clone(path)).collect::<Vec<_>>() {
+            let _ = self.delete(&path);
+        }
+    }
+
+    /// Each connection that watches gets the event once.
+    fn fire(&mut self, kind: EventType, path: &str, watches: &[Kind]) {
+        for connection in self.connections.values_mut() {
+            let fires = |watch: &Kind| connection.watches.remove(&(path.into(), *watch));
+            if watches.iter().copied().filter(fires).count() > 0 && !connection.closed {
+                connection.outgoing.push_back(event(kind, path));
+            }
+        }
+    }
+
+    fn watch(&mut self, client: ClientId, watch: bool, path: &Arc<str>, kind: Kind) {
+        if let Some(connection) = self.connections.get_mut(&client).filter(|_| watch) {
+            connection.watches.insert((Arc::clone(path), kind));
+        }
+    }
+
+    fn stat(&self, path: &str) -> Result<Stat, ErrorCode> {
+        let node = self.nodes.get(path).ok_or(ErrorCode::NoNode)?;
+        Ok(Stat {
+            czxid: node.czxid,
+            ephemeral_owner: node.owner,
+            ..Stat::default()
+        })
+    }
+
+    /// The names of a znode's children.
+    pub(crate) fn children(&self, path: &str) -> Vec<String> {
+        let names = self.nodes.keys().filter_map(|child| {
+            let name = child.strip_prefix(path)?.strip_prefix('/')?;
+            (!name.contains('/')).then(|| name.to_owned())
+        });
+        names.collect()
+    }
+
+    /// The path of the claim that is first in the queue.
+    pub(crate) fn head(&self, path: &str) -> Option<String> {
+        let children = self.children(path);
+        let head = children
+            .iter()
+            .min_by_key(|name| sequence_number(name.as_bytes()))?;
+        Some(format!("{path}/{head}"))
+    }
+
+    fn push(&mut self, client: ClientId, frame: Bytes) {
+        if let Some(connection) = self.connections.get_mut(&client) {
+            connection.outgoing.push_back(frame);
+        }
+    }
+
+    fn close(&mut self, client: ClientId) {
+        if let Some(connection) = self.connections.get_mut(&client) {
+            connection.closed = true;
+        }
+    }
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// Real servers throttle anything but these.
+fn may_be_throttled(request: &Request) -> bool {
+    !matches!(request, Request::Ping | Request::CloseSession)
+}
