@@ -38,7 +38,11 @@ impl ClaimId {
     pub fn parse(name: &[u8]) -> Option<Self> {
         let rest = name.strip_prefix(PROTECTED)?;
         let (digits, rest) = rest.split_at_checked(HEX_DIGITS)?;
-        sequence_number(rest.strip_prefix(SEPARATOR)?)?;
+        let suffix = rest.strip_prefix(SEPARATOR)?;
+        let number = sequence_number(suffix)?;
+        if suffix != format!("{number:010}").as_bytes() {
+            return None;
+        }
         let (session_id, counter) = digits.split_at_checked(HEX_DIGITS / 2)?;
         Some(Self {
             session_id: hex(session_id)? as i64,
@@ -133,6 +137,7 @@ mod tests {
             "_c_83c1bcf3-72c2-65e9-ac7e-e364e5d3bac5-lock-0000000027",
             "83c1bcf372c265e9ac7ee364e5d3bac5__lock__0000000027",
             "_c_+3c1bcf372c265e9ac7ee364e5d3bac5-lock-0000000027",
+            "_c_83c1bcf372c265e9ac7ee364e5d3bac5-lock-x0000000027",
         ] {
             assert_eq!(ClaimId::parse(name.as_bytes()), None, "{name}");
         }

@@ -318,8 +318,10 @@ impl Claims {
     /// lease has run out.
     fn keep_time(&mut self, now: Timestamp) {
         self.effects.give_back();
-        while let Some((_, id)) = self.schedule.first().filter(|(at, _)| *at <= now).copied() {
-            self.tell(id, &ClaimInput::Look, now);
+        while self.schedule.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, id)) = self.schedule.pop_first() {
+                self.tell(id, &ClaimInput::Look, now);
+            }
         }
         if self.lease.is_none_or(|until| until <= now) {
             for id in self.held.clone() {

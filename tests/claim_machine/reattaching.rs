@@ -3,9 +3,9 @@
 use zklock::lock::{AcquireError, ClaimId, LostReason};
 use zklock::proto::{ErrorCode, EventType};
 
+use crate::support::scripted::BEAT;
 use crate::support::scripted::client::{Client, failed, left, lost};
-use crate::support::scripted::{BEAT, T};
-use crate::{FURTHER, OTHER, nothing_is_left};
+use crate::{OTHER, nothing_is_left};
 
 fn watch_of_other() -> String {
     format!("list /l/{OTHER} watch")
@@ -311,12 +311,23 @@ fn the_deadline_holds_while_a_doubtful_create_is_looked_for() {
 }
 
 #[test]
-fn a_break_leaves_no_recheck_behind() {
+fn a_break_ends_the_wait_before_a_retry() {
     let mut client = Client::connected();
-    client.wait((1, 4), [FURTHER, OTHER]);
+    let (id, _) = client.hold("/l", 1);
+    client.leave(id);
+    client.batch();
+    client.refused(ErrorCode::ThrottledOp);
+    client.expect_nothing();
     client.cut();
     client.reattach();
-    client.expect(["sync /l", "list /l", "exists /l/#1:4 watch"]);
-    client.advance(T);
-    client.expect_nothing();
+    client.expect(["delete /l/#1:0"]);
+}
+
+#[test]
+fn a_break_forgets_all_watches() {
+    let mut client = Client::connected();
+    client.wait((1, 4), [OTHER]);
+    client.cut();
+    let claims = format!("{:?}", client.claims());
+    assert!(claims.contains("watchers: {}"), "{claims}");
 }

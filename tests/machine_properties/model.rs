@@ -1,5 +1,5 @@
-//! A correct server, as small as the lock needs it: one tree, sessions,
-//! one-shot watches.
+//! A correct ensemble, as small as the lock needs it: one tree, sessions,
+//! one-shot watches, and servers that lag behind until they must not.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,14 +20,24 @@ pub(crate) type ClientId = usize;
 #[derive(Debug, Default)]
 pub(crate) struct Server {
     zxid: i64,
-    nodes: BTreeMap<Arc<str>, Node>,
+    nodes: Tree,
+    /// What the tree was before the last transactions, oldest first.
+    past: VecDeque<(i64, Tree)>,
+    /// The next handshake is answered by a server that is so many of them
+    /// behind, if the client has not seen more.
+    pub(crate) lag: usize,
     sessions: BTreeMap<i64, Session>,
     connections: BTreeMap<ClientId, Connection>,
     /// So many requests will be refused as too many.
     pub(crate) throttled: u32,
 }
 
-#[derive(Debug)]
+type Tree = BTreeMap<Arc<str>, Node>;
+
+/// So many transactions may a server be behind.
+const LONGEST_LAG: usize = 8;
+
+#[derive(Clone, Debug)]
 struct Node {
     czxid: i64,
     owner: i64,
@@ -46,6 +56,8 @@ struct Connection {
     session: Option<i64>,
     /// Watches for data and for children.
     watches: BTreeSet<(Arc<str>, Kind)>,
+    /// What its server knows, if that lags.
+    behind: Option<(i64, Tree)>,
     outgoing: VecDeque<Bytes>,
     closed: bool,
 }
@@ -114,9 +126,10 @@ impl Server {
             }
             _ => self.execute(client, id, request),
         };
+        let zxid = self.seen_by(client).0;
         let frame = match answer {
-            Ok(reply) => ok(header.xid, self.zxid, &reply),
-            Err(code) => error(header.xid, self.zxid, code),
+            Ok(reply) => ok(header.xid, zxid, &reply),
+            Err(code) => error(header.xid, zxid, code),
         };
         self.push(client, frame);
     }
@@ -126,7 +139,7 @@ impl Server {
         let timeout = Duration::from_millis(request.timeout_ms.unsigned_abs().into());
         let id = match request.session_id {
             0 => {
-                self.zxid += 1;
+                self.transaction();
                 self.zxid
             }
             id if self.sessions.contains_key(&id) => id,
@@ -143,32 +156,86 @@ impl Server {
                 heard: now,
             },
         );
+        let behind = self.behind(request.last_zxid_seen);
         if let Some(connection) = self.connections.get_mut(&client) {
             connection.session = Some(id);
+            connection.behind = behind;
         }
         self.push(client, connect_response(&welcome(timeout, id)));
     }
 
+    /// A state of some transactions ago, but none before this zxid.
+    fn behind(&mut self, seen: i64) -> Option<(i64, Tree)> {
+        let lag = std::mem::take(&mut self.lag).min(self.past.len());
+        let allowed = self.past.iter().rev().take(lag);
+        allowed
+            .take_while(|(zxid, _)| *zxid >= seen)
+            .last()
+            .cloned()
+    }
+
+    /// The tree as the client's server knows it, and its last transaction.
+    fn seen_by(&self, client: ClientId) -> (i64, &Tree) {
+        let connection = self.connections.get(&client);
+        let behind = connection.and_then(|connection| connection.behind.as_ref());
+        behind.map_or((self.zxid, &self.nodes), |(zxid, tree)| (*zxid, tree))
+    }
+
+    /// The client's server learns of all that has happened, and so does the
+    /// client of what it watches.
+    fn catch_up(&mut self, client: ClientId) {
+        let Some(connection) = self.connections.get_mut(&client) else {
+            return;
+        };
+        let Some((_, old)) = connection.behind.take() else {
+            return;
+        };
+        let mut events = BTreeSet::new();
+        connection.watches.retain(|(path, kind)| {
+            let event = changed(&old, &self.nodes, path, *kind);
+            events.extend(event.map(|event| (Arc::clone(path), event.as_i32())));
+            event.is_none()
+        });
+        for (path, kind) in events {
+            let event = event(EventType::from_i32(kind), &path);
+            connection.outgoing.push_back(event);
+        }
+    }
+
+    /// Something is about to change.
+    fn transaction(&mut self) {
+        self.past.push_back((self.zxid, self.nodes.clone()));
+        if self.past.len() > LONGEST_LAG {
+            self.past.pop_front();
+        }
+        self.zxid += 1;
+    }
+
     fn execute(&mut self, client: ClientId, session: i64, request: Request) -> Answer {
+        if !matches!(
+            request,
+            Request::Exists { .. } | Request::GetChildren { .. } | Request::Ping
+        ) {
+            self.catch_up(client);
+        }
         match request {
             Request::Create { path, mode, .. } => self.create(session, path, mode),
             Request::Delete { path, .. } => self.delete(&path).map(|()| Reply::Delete),
             Request::Exists { path, watch } => {
                 // A watch on a znode that is missing waits for its creation.
                 self.watch(client, watch, &path, Kind::Data);
-                self.stat(&path).map(|stat| Reply::Exists { stat })
+                stat(self.seen_by(client).1, &path).map(|stat| Reply::Exists { stat })
             }
             Request::GetChildren { path, watch } => {
-                self.stat(&path)?;
+                stat(self.seen_by(client).1, &path)?;
                 self.watch(client, watch, &path, Kind::Child);
-                let names = self.children(&path);
+                let names = children(self.seen_by(client).1, &path);
                 let children = names.iter().map(|name| &**name).collect::<Children>();
                 Ok(Reply::GetChildren { children })
             }
             Request::Sync { path } => Ok(Reply::Sync { path }),
             Request::Ping => Ok(Reply::Ping),
             Request::CloseSession => {
-                self.zxid += 1;
                 self.end_session(session);
                 self.close(client);
                 Ok(Reply::CloseSession)
@@ -178,7 +245,7 @@ impl Server {
     }
 
     fn create(&mut self, session: i64, path: Arc<str>, mode: CreateMode) -> Answer {
-        self.zxid += 1;
+        self.transaction();
         let parent = parent(&path).to_owned();
         let number = match self.nodes.get_mut(&*parent) {
             _ if parent.is_empty() => 0,
@@ -208,7 +275,7 @@ impl Server {
     }
 
     pub(crate) fn delete(&mut self, path: &str) -> Result<(), ErrorCode> {
-        self.zxid += 1;
+        self.transaction();
         if !self.children(path).is_empty() {
             return Err(ErrorCode::NotEmpty);
         }
@@ -220,7 +287,7 @@ impl Server {
 
     /// Someone writes to a znode.
     pub(crate) fn touch(&mut self, path: &str) {
-        self.zxid += 1;
+        self.transaction();
         self.fire(EventType::NodeDataChanged, path, &[Kind::Data]);
     }
 
@@ -231,7 +298,7 @@ impl Server {
     }
 
     fn end_session(&mut self, id: i64) {
-        self.zxid += 1;
+        self.transaction();
         self.sessions.remove(&id);
         let owned = self.nodes.iter().filter(|(_, node)| node.owner == id);
         for path in owned.map(|(path, _)| Arc::clone(path)).collect::<Vec<_>>() {
@@ -242,6 +309,9 @@ impl Server {
     /// Each connection that watches gets the event once.
     fn fire(&mut self, kind: EventType, path: &str, watches: &[Kind]) {
         for connection in self.connections.values_mut() {
+            if connection.behind.is_some() {
+                continue;
+            }
             let fires = |watch: &Kind| connection.watches.remove(&(path.into(), *watch));
             if watches.iter().copied().filter(fires).count() > 0 && !connection.closed {
                 connection.outgoing.push_back(event(kind, path));
@@ -255,22 +325,9 @@ impl Server {
         }
     }
 
-    fn stat(&self, path: &str) -> Result<Stat, ErrorCode> {
-        let node = self.nodes.get(path).ok_or(ErrorCode::NoNode)?;
-        Ok(Stat {
-            czxid: node.czxid,
-            ephemeral_owner: node.owner,
-            ..Stat::default()
-        })
-    }
-
     /// The names of a znode's children.
     pub(crate) fn children(&self, path: &str) -> Vec<String> {
-        let names = self.nodes.keys().filter_map(|child| {
-            let name = child.strip_prefix(path)?.strip_prefix('/')?;
-            (!name.contains('/')).then(|| name.to_owned())
-        });
-        names.collect()
+        children(&self.nodes, path)
     }
 
     /// The path of the claim that is first in the queue.
@@ -292,6 +349,36 @@ impl Server {
         if let Some(connection) = self.connections.get_mut(&client) {
             connection.closed = true;
         }
+    }
+}
+
+fn stat(tree: &Tree, path: &str) -> Result<Stat, ErrorCode> {
+    let node = tree.get(path).ok_or(ErrorCode::NoNode)?;
+    Ok(Stat {
+        czxid: node.czxid,
+        ephemeral_owner: node.owner,
+        ..Stat::default()
+    })
+}
+
+fn children(tree: &Tree, path: &str) -> Vec<String> {
+    let names = tree.keys().filter_map(|child| {
+        let name = child.strip_prefix(path)?.strip_prefix('/')?;
+        (!name.contains('/')).then(|| name.to_owned())
+    });
+    names.collect()
+}
+
+/// What a watch tells of the way from the one tree to the other.
+fn changed(old: &Tree, new: &Tree, path: &str, kind: Kind) -> Option<EventType> {
+    let czxid = |tree: &Tree| tree.get(path).map(|node| node.czxid);
+    match (czxid(old), czxid(new)) {
+        (None, Some(_)) => Some(EventType::NodeCreated),
+        (Some(before), after) if after != Some(before) => Some(EventType::NodeDeleted),
+        _ if kind == Kind::Child && children(old, path) != children(new, path) => {
+            Some(EventType::NodeChildrenChanged)
+        }
+        _ => None,
     }
 }
 

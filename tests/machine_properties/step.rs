@@ -31,6 +31,8 @@ pub(crate) enum Step {
     Resume(ClientId),
     /// So many requests are refused as too many.
     Throttle(u32),
+    /// The next handshake meets a server that lags so far behind.
+    Lag(usize),
     /// Someone writes to the first claim of a queue.
     Touch(usize),
     /// Another client's claim comes, or goes if it is there.
@@ -58,6 +60,7 @@ impl Step {
             1 => client().prop_map(Self::Pause),
             2 => client().prop_map(Self::Resume),
             1 => (1..4_u32).prop_map(Self::Throttle),
+            2 => (1..8_usize).prop_map(Self::Lag),
             2 => lock().prop_map(Self::Touch),
             2 => lock().prop_map(Self::Foreign),
             6 => up_to(T / 3).prop_map(Self::Pass),

@@ -107,6 +107,7 @@ impl World {
             Step::Pause(client) => self.clients[client].paused = true,
             Step::Resume(client) => self.resume(client),
             Step::Throttle(requests) => self.server.throttled = requests,
+            Step::Lag(transactions) => self.server.lag = transactions,
             Step::Touch(lock) => {
                 if let Some(head) = self.server.head(LOCKS[lock]) {
                     self.server.touch(&head);

@@ -205,9 +205,9 @@ fn refused_authentication_is_the_end() {
             session.told(),
             [
                 Output::HangUp,
+                Output::Session(SessionEvent::Stopped(Stopped::AuthFailed(code))),
                 completed(1, Outcome::Closed),
                 completed(2, Outcome::Closed),
-                Output::Session(SessionEvent::Stopped(Stopped::AuthFailed(code)))
             ]
         );
         assert_eq!(session.machine.deadline(), None);

@@ -115,6 +115,7 @@ impl<T> SessionMachine<T> {
             timeout,
             lease,
             announced: self.held.as_ref().is_some_and(|held| held.announced),
+            lived: self.held.as_ref().is_some_and(|held| held.lived),
         });
         self.heard_of_session(now);
         self.timers.set(Timer::Heartbeat, sent + timeout / 6);
@@ -247,14 +248,16 @@ impl<T> SessionMachine<T> {
 
     /// The session is over; the machine goes on to get a new one.
     pub(super) fn lose(&mut self, reason: SessionLost, now: Timestamp) {
-        if self.held.take().is_none() {
+        let Some(held) = self.held.take() else {
             return;
-        }
+        };
         self.timers.stop(Timer::SessionEnd);
         // A new session must not be refused because of what the old one saw.
         self.last_zxid_seen = 0;
-        self.outputs
-            .push_back(Output::Session(SessionEvent::Lost(reason)));
+        if held.announced {
+            self.outputs
+                .push_back(Output::Session(SessionEvent::Lost(reason)));
+        }
         self.complete_all(&Outcome::SessionLost, &Outcome::SessionLost);
         if self.closing {
             return self.stop(Stopped::Closed);
@@ -264,8 +267,10 @@ impl<T> SessionMachine<T> {
             _ => self.outputs.push_back(Output::HangUp),
         }
         self.reset_connection();
-        self.hosts.start_pass();
-        self.backoff.reset();
+        if held.lived {
+            self.hosts.start_pass();
+            self.backoff.reset();
+        }
         self.dial_later(now);
     }
 
@@ -315,8 +320,9 @@ impl<T> SessionMachine<T> {
             Connection::Idle | Connection::Stopped => {}
             _ => self.outputs.push_back(Output::HangUp),
         }
-        self.complete_all(&Outcome::Closed, &Outcome::Closed);
+        // Told first: no recipe is to ask again for what it is refused below.
         self.outputs
             .push_back(Output::Session(SessionEvent::Stopped(why)));
+        self.complete_all(&Outcome::Closed, &Outcome::Closed);
     }
 }

@@ -116,7 +116,9 @@ impl<T> SessionMachine<T> {
 
     /// A server that sends nothing for so long has gone.
     fn expect_bytes(&mut self, now: Timestamp) {
-        if let (Connection::Live(_), Some(timeout)) = (&self.connection, self.timeout()) {
+        if let (Connection::Authenticating(_) | Connection::Live(_), Some(timeout)) =
+            (&self.connection, self.timeout())
+        {
             self.timers.set(Timer::Silence, now + timeout / 6);
         }
     }
@@ -126,7 +128,13 @@ impl<T> SessionMachine<T> {
         self.hear(now)?;
         self.stats.bytes_received += (frame.len() + size_of::<i32>()) as u64;
         if let Connection::Handshaking { sent, .. } = self.connection {
-            self.welcomed(frame, sent, now);
+            if self.greeting.is_some() {
+                // It answers what it has not been asked yet.
+                let (xid, expected) = (0, None);
+                self.hang_up(Cause::UnexpectedReply { xid, expected }, now);
+            } else {
+                self.welcomed(frame, sent, now);
+            }
             return Ok(());
         }
         self.heard_of_session(now);
@@ -223,6 +231,7 @@ impl<T> SessionMachine<T> {
             self.outputs.push_back(Output::Lease(held.lease.until()));
         }
         self.timers.set(Timer::Heartbeat, sent + held.timeout / 6);
+        held.lived = true;
         self.stats.round_trip = Some(now - sent);
         self.hosts.start_pass();
         self.backoff.reset();

@@ -164,6 +164,9 @@ struct Held {
     lease: Lease,
     /// Its users know of it.
     announced: bool,
+    /// It had a heartbeat answered, so that its servers are worth an attempt
+    /// without delay.
+    lived: bool,
 }
 
 /// One ZooKeeper session, sans IO.

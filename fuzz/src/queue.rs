@@ -1,0 +1,145 @@
+//! Names of claims, and what a listing of them means.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use zklock::lock::{
+    AcquireRequest, AcquisitionId, ClaimId, Claims, Command, LockId, LockSpec, Metadata, Notice,
+    SequenceNumber, Token, sequence_number,
+};
+use zklock::proto::{Acl, Children, Reply, Request, ZnodePath};
+use zklock::session::{Outcome, Recipe, RecipeInput, SessionEvent, Timestamp};
+
+const NOW: Timestamp = Timestamp::from_nanos(1);
+const SESSION: i64 = 0x0100_0012_3072_0005;
+const LOCKS: &str = "/locks";
+
+/// The first four bytes are the number of the own claim; the rest are names,
+/// with a slash, which no name has, between them.
+pub fn check(data: &[u8]) {
+    let Some((number, names)) = data.split_first_chunk() else {
+        return;
+    };
+    let own = SequenceNumber::from_be_bytes(*number);
+    let mut names: Vec<&[u8]> = names.split(|byte| *byte == b'/').collect();
+    names.iter().for_each(|name| check_name(name, own));
+    let (mut claims, name, listing) = waiting_claim(own);
+    let position = own.unsigned_abs() as usize % (names.len() + 1);
+    names.insert(position, name.as_bytes());
+    let children: Children = names.iter().collect();
+    assert!(children.iter().eq(names.iter().copied()));
+    complete(&mut claims, listing, Reply::GetChildren { children });
+    check_place(&mut claims, &names, &name, own);
+}
+
+fn check_name(name: &[u8], number: SequenceNumber) {
+    if let Some(number) = sequence_number(name) {
+        assert!(name.ends_with(format!("{number:010}").as_bytes()));
+    }
+    if let Some(id) = ClaimId::parse(name) {
+        let number = sequence_number(name).expect("a claim of ours is numbered");
+        let again = format!("{}{number:010}", id.prefix());
+        // Of two ways to write a number, this client asks for one only.
+        assert!(name.starts_with(id.prefix().as_bytes()));
+        assert_eq!(ClaimId::parse(again.as_bytes()), Some(id));
+    }
+    let numbered = [name, format!("-lock-{number:010}").as_bytes()].concat();
+    assert_eq!(sequence_number(&numbered), Some(number));
+}
+
+/// A claim that has been created and whose listing is awaited: with its name,
+/// and what the listing is asked for under.
+fn waiting_claim(number: SequenceNumber) -> (Claims, String, Token) {
+    let mut claims = Claims::default();
+    let timeout = Duration::from_secs(6);
+    claims.handle(RecipeInput::Lease(NOW + timeout), NOW);
+    let session_id = SESSION;
+    let established = SessionEvent::Established {
+        session_id,
+        timeout,
+    };
+    claims.handle(RecipeInput::Session(established), NOW);
+    claims.command(Command::Acquire(request()), NOW);
+    let Some((creating, Request::Create { path, .. })) = claims.poll() else {
+        panic!("a claim is created first");
+    };
+    let Some((listing, Request::GetChildren { .. })) = claims.poll() else {
+        panic!("the queue is listed next");
+    };
+    let path: Arc<str> = format!("{path}{number:010}").into();
+    let name = path[LOCKS.len() + 1..].to_owned();
+    let id = ClaimId::parse(name.as_bytes()).expect("our names come back");
+    assert_eq!(id.session_id, SESSION);
+    complete(&mut claims, creating, Reply::Create { path });
+    let watch = claims.poll().map(|(_, request)| request);
+    assert!(matches!(watch, Some(Request::Exists { watch: true, .. })));
+    (claims, name, listing)
+}
+
+/// The lock is granted exactly if nothing is ahead; otherwise the nearest claim
+/// ahead is watched. What else of this session is listed, is deleted.
+fn check_place(claims: &mut Claims, names: &[&[u8]], name: &str, own: SequenceNumber) {
+    let ahead = nearest_ahead(names, name.as_bytes(), own);
+    let granted = matches!(claims.notice(), Some(Notice::Granted { .. }));
+    assert_eq!(granted, ahead.is_none());
+    let mut watched = None;
+    let mut deleted = Vec::new();
+    while let Some((_, request)) = claims.poll() {
+        match request {
+            Request::Delete { path, .. } => deleted.push(path),
+            Request::GetChildren { path, watch: true } => watched = Some(path),
+            Request::GetChildren { watch: false, .. } => {}
+            request => panic!("{request:?}"),
+        }
+    }
+    assert_eq!(watched.as_deref(), ahead.map(watch_of).as_deref());
+    let orphans = names.iter().filter(|other| is_orphan(other, name));
+    let orphans = orphans.filter_map(|name| below_locks(name));
+    assert!(orphans.eq(deleted.iter().map(|path| &**path)));
+}
+
+fn nearest_ahead<'a>(names: &[&'a [u8]], own_name: &[u8], own: SequenceNumber) -> Option<&'a [u8]> {
+    // Wraps, as the numbers of old servers do.
+    let distance = |name| Some(sequence_number(name)?.wrapping_sub(own)).filter(|by| *by < 0);
+    let others = names.iter().filter(|name| **name != own_name);
+    others
+        .filter_map(|name| Some((distance(name)?, *name)))
+        .min_by_key(|(by, _)| by.unsigned_abs())
+        .map(|(_, name)| name)
+}
+
+/// The path to watch for this claim: a name that is no text cannot be asked
+/// for, so that the whole queue is watched instead.
+fn watch_of(name: &[u8]) -> String {
+    below_locks(name).unwrap_or_else(|| LOCKS.to_owned())
+}
+
+fn below_locks(name: &[u8]) -> Option<String> {
+    Some(format!("{LOCKS}/{}", std::str::from_utf8(name).ok()?))
+}
+
+fn is_orphan(name: &[u8], own: &str) -> bool {
+    let own = ClaimId::parse(own.as_bytes());
+    ClaimId::parse(name).is_some_and(|id| id.session_id == SESSION && Some(id) != own)
+}
+
+fn complete(claims: &mut Claims, token: Token, reply: Reply) {
+    let outcome = Outcome::Ok { zxid: 7, reply };
+    claims.handle(RecipeInput::Completed { token, outcome }, NOW);
+}
+
+fn request() -> AcquireRequest {
+    let acl: Arc<[Acl]> = [Acl::world_anyone()].into();
+    AcquireRequest {
+        id: AcquisitionId(1),
+        lock: Arc::new(LockSpec {
+            id: LockId(1),
+            path: ZnodePath::new(LOCKS).expect("a path"),
+            acl: Arc::clone(&acl),
+            parent_acl: acl,
+        }),
+        metadata: Metadata::default(),
+        deadline: Timestamp::MAX,
+        waits: true,
+    }
+}

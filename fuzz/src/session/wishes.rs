@@ -1,0 +1,187 @@
+//! The locks' recipe, and what its users may rely on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arbitrary::Arbitrary;
+use zklock::lock::{
+    AcquireRequest, AcquisitionId, Claims, Command, LockId, LockSpec, Metadata, Notice, Token,
+};
+use zklock::proto::{Acl, Request, ZnodePath};
+use zklock::session::{Recipe, RecipeInput, SessionEvent, Timestamp};
+
+use super::watched::Subject;
+
+/// What a user of locks does.
+#[derive(Arbitrary, Debug)]
+pub enum Wish {
+    /// Asks for one of a few locks.
+    Acquire {
+        /// Which lock.
+        lock: u8,
+        /// In whose name.
+        owner: Option<u8>,
+        /// For how long; for ever without.
+        timeout_ms: Option<u16>,
+        /// Whether to queue.
+        waits: bool,
+    },
+    /// Releases the lock, or gives up the request.
+    Leave(u8),
+}
+
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    Waiting {
+        deadline: Timestamp,
+    },
+    Granted,
+    /// The request's user has left, or was told of its end.
+    Over,
+}
+
+/// The recipe.
+#[derive(Default)]
+pub(super) struct Wishes {
+    claims: Claims,
+    fates: BTreeMap<AcquisitionId, Fate>,
+    left: Vec<AcquisitionId>,
+}
+
+impl Wishes {
+    fn acquire(
+        &mut self,
+        lock: u8,
+        owner: Option<u8>,
+        waits: bool,
+        deadline: Timestamp,
+    ) -> Command {
+        let id = AcquisitionId(self.fates.len() as u64);
+        self.fates.insert(id, Fate::Waiting { deadline });
+        Command::Acquire(AcquireRequest {
+            id,
+            lock: spec(lock),
+            metadata: Metadata {
+                owner: owner.map(|owner| format!("owner-{}", owner % 4).into()),
+                ..Metadata::default()
+            },
+            deadline,
+            waits,
+        })
+    }
+
+    fn leave(&mut self, which: u8) -> Command {
+        let id = AcquisitionId(u64::from(which) % (self.fates.len() as u64).max(1));
+        if let Some(fate @ Fate::Waiting { .. }) = self.fates.get_mut(&id) {
+            // Nobody is told of the end of a wait that the user has ended.
+            *fate = Fate::Over;
+        }
+        Command::Leave(id)
+    }
+
+    fn take_notices(&mut self, now: Timestamp) {
+        while let Some(notice) = self.claims.notice() {
+            self.take(notice, now);
+        }
+    }
+
+    fn take(&mut self, notice: Notice, now: Timestamp) {
+        let fate = |id| self.fates.get(id).copied().expect("an acquisition");
+        match notice {
+            Notice::Granted { id, .. } => {
+                let Fate::Waiting { deadline } = fate(&id) else {
+                    panic!("granted when {:?}", fate(&id));
+                };
+                assert!(now < deadline, "granted too late");
+                let lease = self.claims.lease();
+                assert!(lease.is_some_and(|until| now < until), "without a lease");
+                self.fates.insert(id, Fate::Granted);
+            }
+            Notice::Failed { id, .. } => {
+                assert!(matches!(fate(&id), Fate::Waiting { .. }));
+                self.fates.insert(id, Fate::Over);
+            }
+            Notice::Lost { id, .. } => {
+                assert_eq!(fate(&id), Fate::Granted);
+                self.fates.insert(id, Fate::Over);
+            }
+            Notice::Left { id, .. } => {
+                assert_eq!(fate(&id), Fate::Over);
+                assert!(!self.left.contains(&id), "left twice");
+                self.left.push(id);
+            }
+        }
+    }
+
+    /// A holder is told the instant that its lease is over.
+    fn check_holders(&self, now: Timestamp) {
+        let held = |fate: &Fate| *fate == Fate::Granted;
+        let lease_holds = self.claims.lease().is_some_and(|until| now < until);
+        assert!(lease_holds || !self.fates.values().any(held));
+    }
+}
+
+impl Subject for Wishes {
+    fn check_end(&self, _: &[String]) {
+        assert!(self.claims.is_empty());
+        assert!(self.fates.values().all(|fate| *fate == Fate::Over));
+    }
+}
+
+impl Recipe for Wishes {
+    type Token = Token;
+    type Command = Wish;
+
+    fn command(&mut self, wish: Wish, now: Timestamp) {
+        let command = match wish {
+            Wish::Acquire {
+                lock,
+                owner,
+                timeout_ms,
+                waits,
+            } => {
+                let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+                let deadline = timeout.map_or(Timestamp::MAX, |timeout| now + timeout);
+                self.acquire(lock, owner, waits, deadline)
+            }
+            Wish::Leave(which) => self.leave(which),
+        };
+        self.claims.command(command, now);
+        self.take_notices(now);
+    }
+
+    fn handle(&mut self, input: RecipeInput<Token>, now: Timestamp) {
+        let is_tick = matches!(input, RecipeInput::Tick);
+        let is_end = matches!(
+            input,
+            RecipeInput::Session(SessionEvent::Lost(_) | SessionEvent::Stopped(_))
+        );
+        self.claims.handle(input, now);
+        self.take_notices(now);
+        if is_tick || is_end {
+            self.check_holders(now);
+        }
+    }
+
+    fn poll(&mut self) -> Option<(Token, Request)> {
+        self.claims.poll()
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        self.claims.deadline()
+    }
+}
+
+fn spec(lock: u8) -> Arc<LockSpec> {
+    let paths = ["/", "/locks", "/a/b/c"];
+    let which = usize::from(lock) % paths.len();
+    let acl: Arc<[Acl]> = [Acl::world_anyone()].into();
+    Arc::new(LockSpec {
+        id: LockId(which as u64),
+        path: ZnodePath::new(paths[which]).expect("a path"),
+        acl: Arc::clone(&acl),
+        parent_acl: acl,
+    })
+}
