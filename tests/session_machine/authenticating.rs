@@ -64,10 +64,29 @@ fn every_connection_is_authenticated_anew() {
 
 #[test]
 fn a_refused_identity_is_the_end() {
-    let (mut session, xids) = authenticating();
-    session.hear(error(xids[0], 0, ErrorCode::AuthFailed));
-    let stopped = SessionEvent::Stopped(Stopped::AuthFailed(ErrorCode::AuthFailed));
-    assert_eq!(session.told(), [Output::HangUp, Output::Session(stopped)]);
+    for code in [ErrorCode::AuthFailed, ErrorCode::MarshallingError] {
+        let (mut session, xids) = authenticating();
+        session.hear(error(xids[0], 0, code));
+        let stopped = SessionEvent::Stopped(Stopped::AuthFailed(code));
+        assert_eq!(session.told(), [Output::HangUp, Output::Session(stopped)]);
+    }
+}
+
+#[test]
+fn what_is_to_be_written_is_not_shown() {
+    let mut session = Session::dialing(SessionConfig {
+        auth: vec![Auth::new("digest", "alice:secret")],
+        ..config("a")
+    });
+    session.connect();
+    let shown = format!("{:?}", session.machine.session);
+    session.welcome(T);
+    let shown = shown + &format!("{:?}", session.machine.session);
+    assert!(shown.contains("Authenticating"), "{shown}");
+    assert!(
+        !shown.contains("secret") && !shown.contains("greeting"),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -202,7 +202,8 @@ impl<T> SessionMachine<T> {
             Waiter::Exchange { sent } if answered => self.exchanged(sent, now),
             Waiter::Exchange { .. } => {}
             Waiter::Ping => self.heartbeat_answered(now),
-            Waiter::Auth => self.authenticated(),
+            Waiter::Auth if answered => self.authenticated(),
+            Waiter::Auth => self.stop(Stopped::AuthFailed(error)),
             Waiter::Close => self.stop(Stopped::Closed),
         }
         Ok(())

@@ -15,6 +15,7 @@ mod connecting;
 mod exchange;
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -133,8 +134,8 @@ pub enum Misuse {
     NotConnected,
 }
 
-impl std::fmt::Display for Misuse {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Misuse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotDialing => "the session machine has not asked for a dial",
             Self::NotConnected => "the session machine has no connection",
@@ -179,7 +180,7 @@ struct Held {
 /// over what has arrived before the tick: an answer may be waiting.
 ///
 /// `T` names the recipe's requests.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SessionMachine<T> {
     config: SessionConfig,
     hosts: Hosts,
@@ -374,5 +375,19 @@ impl<T> SessionMachine<T> {
                     outcome: outcome.clone(),
                 }),
         );
+    }
+}
+
+/// Without what it writes: that may hold a password.
+impl<T> fmt::Debug for SessionMachine<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionMachine")
+            .field("ensemble", &self.config.ensemble)
+            .field("connection", &self.connection)
+            .field("held", &self.held)
+            .field("timers", &self.timers)
+            .field("queued", &self.queue.len())
+            .field("in_flight", &self.pending.len())
+            .finish_non_exhaustive()
     }
 }
