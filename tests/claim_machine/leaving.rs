@@ -189,6 +189,54 @@ fn a_doubtful_create_that_shows_up_at_the_last_look_is_deleted() {
 }
 
 #[test]
+fn a_break_during_the_last_look_has_it_repeated() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    client.leave(id);
+    client.cut();
+    client.reattach();
+    client.batch();
+    client.synced();
+    client.listed([]);
+    client.expect_notices([left(id)]);
+    for _ in 0..2 {
+        client.expect(["sync /l", "list /l"]);
+        client.cut();
+        assert!(client.claims().contains(id));
+        client.reattach();
+    }
+    client.expect(["sync /l", "list /l"]);
+    client.synced();
+    client.listed([]);
+    nothing_is_left(&mut client);
+}
+
+#[test]
+fn an_acquisition_without_a_claim_that_had_a_doubtful_one_is_looked_after_too() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    client.cut();
+    client.reattach();
+    client.batch();
+    client.synced();
+    client.listed([]);
+    // Cut before the second create is written.
+    client.cut();
+    client.leave(id);
+    assert!(client.claims().contains(id));
+    client.reattach();
+    client.expect_notices([left(id)]);
+    client.expect(["sync /l", "list /l"]);
+    client.synced();
+    client.listed(["#1:4"]);
+    client.expect(["delete /l/#1:4"]);
+    client.deleted();
+    nothing_is_left(&mut client);
+}
+
+#[test]
 fn a_doubtful_create_below_a_path_that_is_gone_has_not_happened() {
     let mut client = Client::connected();
     let id = client.acquire("/l");

@@ -331,3 +331,41 @@ fn a_break_forgets_all_watches() {
     let claims = format!("{:?}", client.claims());
     assert!(claims.contains("watchers: {}"), "{claims}");
 }
+
+#[test]
+fn a_late_claim_that_may_not_be_deleted_is_no_refused_release() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    client.cut();
+    client.reattach();
+    client.batch();
+    client.synced();
+    client.listed([]);
+    client.batch();
+    let czxid = client.created(3);
+    client.listed(["#1:4", "#2:3"]);
+    client.expect_notices([client.granted(id, czxid, "#2:3", "/l")]);
+    client.expect(["exists /l/#2:3 watch", "delete /l/#1:4"]);
+    client.seen(czxid);
+    client.refused(ErrorCode::NoAuth);
+    client.expect_notices([]);
+    client.advance(BEAT);
+    client.expect(["delete /l/#1:4"]);
+    client.deleted();
+    client.expect_notices([]);
+}
+
+#[test]
+fn a_holder_waits_for_nobody_whatever_a_listing_shows() {
+    let mut client = Client::connected();
+    let (_, czxid) = client.hold("/l", 1);
+    client.cut();
+    client.reattach();
+    client.batch();
+    client.synced();
+    client.listed(["x--000000001", "#1:0"]);
+    client.seen(czxid);
+    client.expect_nothing();
+    client.expect_notices([]);
+}

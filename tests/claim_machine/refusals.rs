@@ -64,6 +64,24 @@ fn a_throttled_create_is_tried_again_at_the_heartbeats_pace() {
 }
 
 #[test]
+fn a_throttled_parent_is_tried_again_at_the_heartbeats_pace() {
+    let mut client = Client::connected();
+    let id = client.acquire("/a");
+    client.batch();
+    client.refused(ErrorCode::NoNode);
+    client.expect(["make /a", "create /a/#2"]);
+    client.refused(ErrorCode::NoNode); // the first listing's
+    client.refused(ErrorCode::ThrottledOp);
+    client.refused(ErrorCode::NoNode);
+    client.expect_nothing();
+    client.advance(BEAT);
+    client.batch();
+    client.expect_notices([]);
+    client.leave(id);
+    client.cut();
+}
+
+#[test]
 fn parents_that_cannot_be_made_are_named() {
     let mut client = Client::connected();
     let id = client.acquire("/a/b");
@@ -114,6 +132,30 @@ fn parents_that_someone_else_makes_meanwhile_are_as_good() {
     client.batch();
     client.listed(["#2:0"]);
     client.expect_notices([client.granted(id, czxid, "#2:0", "/a")]);
+}
+
+#[test]
+fn an_old_failure_to_make_parents_is_not_held_against_them() {
+    let mut client = Client::connected();
+    client.acquire("/a");
+    client.batch();
+    client.refused(ErrorCode::NoNode);
+    client.refused(ErrorCode::NoNode);
+    client.batch();
+    client.refused(ErrorCode::NoAuth);
+    let czxid = client.created(1);
+    client.batch();
+    client.listed(["x-0000000000", "#2:1"]);
+    client.batch();
+    client.seen(czxid);
+    client.watched();
+    // Someone deletes it all.
+    let own = client.path("/a", "#2:1");
+    client.event(EventType::NodeDeleted, &own);
+    client.expect(["create /a/#3", "list /a"]);
+    client.refused(ErrorCode::NoNode);
+    client.expect(["make /a", "create /a/#4"]);
+    client.expect_notices([]);
 }
 
 #[test]

@@ -384,3 +384,19 @@ fn a_grant_that_is_due_at_the_deadline_comes_too_late() {
     client.expect_notices([failed(id, AcquireError::TimedOut)]);
     client.expect(["delete /l/#1:4"]);
 }
+
+#[test]
+fn a_long_wait_takes_no_more_memory_than_a_short_one() {
+    let mut client = Client::connected();
+    client.wait((1, 4), [FURTHER, OTHER]);
+    let kept = |client: &Client| format!("{:?}", client.claims()).len();
+    let before = kept(&client);
+    for _ in 0..1000 {
+        client.event(EventType::NodeChildrenChanged, &other());
+        client.batch();
+        client.listed([FURTHER, OTHER, "#1:4"]);
+        client.batch();
+        client.watched();
+    }
+    assert!(kept(&client) < before + 20, "{:?}", client.claims());
+}

@@ -15,7 +15,7 @@ impl ClaimMachine {
     pub(in crate::lock) fn completed(&mut self, op: Op, outcome: Outcome, cx: &mut Context<'_>) {
         match op {
             Op::Create(counter) => self.created(counter, outcome, cx),
-            Op::CreateParent(level) => self.parent_created(level, &outcome),
+            Op::CreateParent(level) => self.parent_created(level, &outcome, cx),
             Op::Sync(serial) => self.synced(serial, &outcome),
             Op::List(serial) => self.listed(serial, outcome, cx),
             Op::WatchOwn(serial) => self.own_watched(serial, outcome, cx),
@@ -109,10 +109,13 @@ impl ClaimMachine {
         self.fail(error, cx);
     }
 
-    fn parent_created(&mut self, level: usize, outcome: &Outcome) {
+    fn parent_created(&mut self, level: usize, outcome: &Outcome, cx: &mut Context<'_>) {
         let Outcome::Server(code) = *outcome else {
             return;
         };
+        if code == ErrorCode::ThrottledOp {
+            return self.retry_later(cx);
+        }
         if code == ErrorCode::NodeExists || self.parent_failure.is_some() {
             return;
         }

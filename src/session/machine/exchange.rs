@@ -137,9 +137,9 @@ impl<T> SessionMachine<T> {
             }
             return Ok(());
         }
-        self.heard_of_session(now);
-        if let Err(cause) = self.dispatch(frame, now) {
-            self.hang_up(cause, now);
+        match self.dispatch(frame, now) {
+            Ok(()) => self.heard_of_session(now),
+            Err(cause) => self.hang_up(cause, now),
         }
         Ok(())
     }
