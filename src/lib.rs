@@ -48,7 +48,7 @@ mod trace;
 pub use error::Error;
 #[cfg(feature = "tokio")]
 pub use lock::{Acquire, Guard, Lock};
-pub use lock::{AcquireError, FencingToken, LostReason, ReleaseError};
+pub use lock::{AcquireError, FencingToken, HighWater, LostReason, ReleaseError, StaleToken};
 pub use proto::{Acl, PathError, Perms, ZnodePath};
 #[cfg(feature = "tokio")]
 pub use session::{ConnectError, Heartbeat, SessionState, SessionStates, SessionStats};

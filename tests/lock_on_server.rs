@@ -197,6 +197,8 @@ async fn an_owner_has_a_lock_once() {
     let lock = Lock::new(&session, "/owner").unwrap();
     let guard = lock.acquire().owner("user1").timeout(LONG).await.unwrap();
 
+    assert_eq!(lock.owner().await.as_deref(), Some("user1"));
+    assert_eq!(Lock::new(&session, "/owner").unwrap().owner().await, None);
     let again = lock
         .acquire()
         .owner("user1")
@@ -220,6 +222,7 @@ async fn an_owner_has_a_lock_once() {
 
     lock.release_owner("user1").await.unwrap();
     assert_eq!(guard.check(), Err(LostReason::Released));
+    assert_eq!(lock.owner().await, None);
     assert!(children("/owner").is_empty());
     assert_eq!(
         lock.release_owner("user1").await,

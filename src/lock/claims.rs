@@ -183,6 +183,14 @@ impl Claims {
         self.owners.get(&(lock, owner.into())).copied()
     }
 
+    /// Who holds this lock by one of these acquisitions, if it has an owner.
+    #[must_use]
+    pub fn owner(&self, lock: LockId) -> Option<Arc<str>> {
+        let first = (lock, Arc::from(""));
+        let ((found, owner), _) = self.owners.range(first..).next()?;
+        (*found == lock).then(|| Arc::clone(owner))
+    }
+
     /// Whether this acquisition has left a trace.
     #[must_use]
     pub fn contains(&self, id: AcquisitionId) -> bool {

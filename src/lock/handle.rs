@@ -108,6 +108,20 @@ impl Lock {
         }
     }
 
+    /// The owner to whom this lock, or a clone of it, is granted at present;
+    /// `None` if it is not held, or held without an owner. What other sessions
+    /// hold is not in it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn owner(&self) -> Option<Arc<str>> {
+        let (sender, owner) = oneshot::channel();
+        self.link
+            .post(LockCommand(Ask::Owner(self.spec.id, sender)));
+        owner.await.ok().flatten()
+    }
+
     /// Releases the lock that was granted to this owner, whoever has its guard.
     /// The guard then reports [`LostReason::Released`].
     ///

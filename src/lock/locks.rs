@@ -37,6 +37,8 @@ pub(super) enum Ask {
     Release(AcquisitionId, oneshot::Sender<Released>),
     /// End the acquisition by which an owner holds a lock.
     ReleaseOwner(LockId, Arc<str>, oneshot::Sender<Released>),
+    /// Say who holds a lock.
+    Owner(LockId, oneshot::Sender<Option<Arc<str>>>),
 }
 
 pub(super) type Released = Result<(), ReleaseError>;
@@ -79,6 +81,7 @@ impl Locks {
                 Some(id) => self.release(id, released, now),
                 None => answer(released, Err(ReleaseError::NotOwner)),
             },
+            Ask::Owner(lock, owner) => answer(owner, self.claims.owner(lock)),
         }
     }
 

@@ -16,6 +16,7 @@
 mod claim;
 mod claims;
 mod error;
+mod high_water;
 mod machine;
 mod metadata;
 mod queue;
@@ -33,6 +34,7 @@ mod locks;
 pub use claim::{ClaimId, SequenceNumber, sequence_number};
 pub use claims::{Claims, Command, Token};
 pub use error::{AcquireError, LostReason, ReleaseError};
+pub use high_water::{HighWater, StaleToken};
 pub use machine::{AcquireRequest, AcquisitionId, LockId, LockSpec, Notice, Op};
 pub use metadata::Metadata;
 pub use token::FencingToken;
