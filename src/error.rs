@@ -7,8 +7,8 @@ use crate::lock::{AcquireError, LostReason, ReleaseError};
 use crate::proto::PathError;
 use crate::session::ConnectError;
 
-/// Whatever can go wrong between connecting and releasing. Every error of this
-/// crate's operations converts into it.
+/// Whatever can go wrong between connecting and releasing. The error of each of
+/// these operations converts into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Error {

@@ -49,9 +49,10 @@ pub use error::Error;
 #[cfg(feature = "tokio")]
 pub use lock::{Acquire, Guard, Lock};
 pub use lock::{AcquireError, FencingToken, HighWater, LostReason, ReleaseError, StaleToken};
-pub use proto::{Acl, PathError, Perms, ZnodePath};
+pub use proto::{Acl, ErrorCode, PathError, Perms, ZnodePath};
+pub use session::{Cause, Heartbeat, SessionLost, SessionStats, Stopped};
 #[cfg(feature = "tokio")]
-pub use session::{ConnectError, Heartbeat, SessionState, SessionStates, SessionStats};
+pub use session::{ConnectError, SessionState, SessionStates};
 
 /// A ZooKeeper session on which locks live; see [`session::Session`].
 #[cfg(feature = "tokio")]

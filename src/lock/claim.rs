@@ -40,7 +40,9 @@ impl ClaimId {
         let (digits, rest) = rest.split_at_checked(HEX_DIGITS)?;
         let suffix = rest.strip_prefix(SEPARATOR)?;
         let number = sequence_number(suffix)?;
-        if suffix != format!("{number:010}").as_bytes() {
+        // All of it is the number: nothing but digits, and its sign.
+        let others = suffix.iter().filter(|byte| !byte.is_ascii_digit()).count();
+        if others != usize::from(number < 0) {
             return None;
         }
         let (session_id, counter) = digits.split_at_checked(HEX_DIGITS / 2)?;

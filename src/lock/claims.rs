@@ -1,150 +1,16 @@
 //! All acquisitions of a session: which of them a reply, an event or a command
 //! is for, and what they share.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::acquisition::{AcquireRequest, AcquisitionId, Command, LockId, Notice, Op, Token};
+use super::effects::{Effects, LiveSession};
 use super::error::AcquireError;
-use super::machine::{
-    AcquireRequest, AcquisitionId, ClaimInput, ClaimMachine, Context, LockId, Notice, Op, Phase,
-};
+use super::machine::{ClaimInput, ClaimMachine, Context, Phase};
 use super::queue;
-
 use crate::proto::{Children, Reply, Request, WatcherEvent};
 use crate::session::{Outcome, Recipe, RecipeInput, SessionEvent, Timestamp};
-
-/// What the users of locks ask for.
-#[derive(Clone, Debug)]
-pub enum Command {
-    /// Acquire a lock.
-    Acquire(AcquireRequest),
-    /// End the acquisition, whatever it has come to: release the lock, leave
-    /// the queue, or never join it.
-    Leave(AcquisitionId),
-}
-
-/// Whose request a reply is for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Token {
-    /// A request of an acquisition's.
-    Acquisition(AcquisitionId, Op),
-    /// The delete of a claim of this session that no acquisition knows.
-    Orphan(Arc<str>),
-}
-
-/// The session, while it has a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct LiveSession {
-    pub(super) session_id: i64,
-    pub(super) timeout: Duration,
-}
-
-/// A queue keeps room for so many entries, however few it has.
-const KEPT_CAPACITY: usize = 16;
-
-/// What acquisitions bring about outside themselves.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Effects {
-    requests: VecDeque<(Token, Request)>,
-    notices: VecDeque<Notice>,
-    /// Who wants to hear of a path's watches.
-    watchers: BTreeMap<Arc<str>, Vec<AcquisitionId>>,
-    /// Counters of claims that are, or may yet be, some acquisition's.
-    counters: BTreeSet<u64>,
-    last_counter: u64,
-    traces: BTreeMap<AcquisitionId, Trace>,
-}
-
-/// What is to be forgotten with an acquisition.
-#[derive(Clone, Debug, Default)]
-struct Trace {
-    counters: Vec<u64>,
-    watched: Vec<Arc<str>>,
-}
-
-impl Effects {
-    pub(super) fn request(&mut self, id: AcquisitionId, op: Op, request: Request) {
-        self.requests
-            .push_back((Token::Acquisition(id, op), request));
-    }
-
-    pub(super) fn notify(&mut self, notice: Notice) {
-        self.notices.push_back(notice);
-    }
-
-    /// A counter for a new claim; each create has another one, tried again or
-    /// not, so that no two claims of a client ever share a name.
-    pub(super) fn claim_counter(&mut self, id: AcquisitionId) -> u64 {
-        self.last_counter = self.last_counter.wrapping_add(1);
-        self.counters.insert(self.last_counter);
-        self.traces
-            .entry(id)
-            .or_default()
-            .counters
-            .push(self.last_counter);
-        self.last_counter
-    }
-
-    /// The events of `path` are for `id` too: a connection gets each once,
-    /// whoever set the watch.
-    pub(super) fn watch(&mut self, path: &Arc<str>, id: AcquisitionId) {
-        let ids = self.watchers.entry(Arc::clone(path)).or_default();
-        if !ids.contains(&id) {
-            ids.push(id);
-            self.traces
-                .entry(id)
-                .or_default()
-                .watched
-                .push(Arc::clone(path));
-        }
-    }
-
-    /// Who is to hear of an event of `path`. A watch fires once.
-    fn take_watchers(&mut self, path: &str) -> Vec<AcquisitionId> {
-        let ids = self.watchers.remove(path).unwrap_or_default();
-        for id in &ids {
-            if let Some(trace) = self.traces.get_mut(id) {
-                trace.watched.retain(|other| **other != *path);
-            }
-        }
-        ids
-    }
-
-    fn forget(&mut self, id: AcquisitionId) {
-        let trace = self.traces.remove(&id).unwrap_or_default();
-        for counter in trace.counters {
-            self.counters.remove(&counter);
-        }
-        for path in trace.watched {
-            if let Some(ids) = self.watchers.get_mut(&path) {
-                ids.retain(|other| *other != id);
-                if ids.is_empty() {
-                    self.watchers.remove(&path);
-                }
-            }
-        }
-    }
-
-    /// Gives back the room that a burst has left.
-    fn give_back(&mut self) {
-        self.requests.shrink_to(KEPT_CAPACITY);
-        self.notices.shrink_to(KEPT_CAPACITY);
-    }
-
-    fn forget_watches(&mut self) {
-        self.watchers.clear();
-        for trace in self.traces.values_mut() {
-            trace.watched.clear();
-        }
-    }
-
-    fn forget_session(&mut self) {
-        self.watchers.clear();
-        self.counters.clear();
-        self.traces.clear();
-    }
-}
 
 /// The acquisitions of one session, as a recipe on it.
 ///
@@ -251,7 +117,7 @@ impl Claims {
             return;
         };
         let orphans: Vec<_> = queue::of_session(children, live.session_id)
-            .filter(|(counter, _)| !self.effects.counters.contains(counter))
+            .filter(|(counter, _)| !self.effects.knows(*counter))
             .filter_map(|(_, name)| Some(machine.below_lock(std::str::from_utf8(name).ok()?)))
             .collect();
         for path in orphans {

@@ -28,7 +28,7 @@ pub enum AcquireError {
     },
     /// A znode above the claims is missing and the server refused to create it.
     MissingParent {
-        /// The first that could not be created.
+        /// The one that could not be created.
         path: ZnodePath,
         /// What the server said.
         code: ErrorCode,
@@ -38,7 +38,8 @@ pub enum AcquireError {
         /// The lock path.
         path: ZnodePath,
     },
-    /// The server has no numbers left for the children of the lock path.
+    /// The lock path has run out of numbers, after 2^31 children: the server
+    /// has none left, or those of the claims do not tell who is first.
     SequenceExhausted {
         /// The lock path.
         path: ZnodePath,
@@ -52,6 +53,8 @@ pub enum AcquireError {
         /// What the server said.
         code: ErrorCode,
     },
+    /// The lock was granted, and lost before the request could be answered.
+    Lost(LostReason),
     /// The session was closed.
     Closed,
 }
@@ -88,6 +91,9 @@ impl fmt::Display for AcquireError {
             ),
             Self::Refused { operation, path, code } => {
                 write!(f, "the server refused to {operation} below {path}: {code}")
+            }
+            Self::Lost(reason) => {
+                write!(f, "the lock was lost as soon as it was granted: {reason}")
             }
             Self::Closed => f.write_str("the session was closed"),
         }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::acquisition::AcquisitionId;
 use super::error::{LostReason, ReleaseError};
 use super::hold::Hold;
 use super::locks::{Ask, Grant, LockCommand};
-use super::machine::AcquisitionId;
 use super::token::FencingToken;
 use crate::session::Link;
 
@@ -19,10 +19,13 @@ use crate::session::Link;
 /// goes on trying if the connection is down. [`release`](Self::release) does
 /// the same and waits for it.
 ///
-/// A holder must stop when the lock is lost. [`lost`](Self::lost) tells it in
-/// time, before anyone else can get the lock, whatever the network does; what
-/// no lock can prevent is a pause between a check and its effect. Give the
-/// resource the [`fencing_token`](Self::fencing_token) for that.
+/// A holder must stop when the lock is lost, which is before anyone else can
+/// get it, whatever the network does. [`check`](Self::check) and
+/// [`remaining`](Self::remaining) read the clock themselves and are right
+/// always; [`lost`](Self::lost) and the tokens tell it as soon as the session's
+/// task runs, so keep its runtime free of blocking work. What no lock can
+/// prevent is a pause between a check and its effect. Give the resource the
+/// [`fencing_token`](Self::fencing_token) for that.
 #[derive(Debug)]
 #[must_use = "dropping a guard releases its lock at once"]
 pub struct Guard {
@@ -67,13 +70,14 @@ impl Guard {
 
     /// How long the lock is held for sure, should nothing more be heard of the
     /// servers. In a healthy session this is renewed all the time, and between
-    /// a quarter and 19/20 of the session timeout.
+    /// a quarter and 19/20 of the session timeout, unless the session has only
+    /// pings for evidence.
     ///
     /// # Errors
     ///
     /// Why the lock is lost. Once lost it stays so.
     pub fn remaining(&self) -> Result<Duration, LostReason> {
-        self.hold.remaining().inspect_err(|_| self.ticket.leave())
+        self.hold.remaining(|| self.ticket.leave())
     }
 
     /// Why the lock is lost, if it is. Unlike [`check`](Self::check) this reads
@@ -102,8 +106,9 @@ impl Guard {
     }
 
     /// Releases the lock and waits until its claim is gone from the queue, or
-    /// the session, which takes the claim with it. Releasing a lock that was
-    /// lost succeeds too: what matters is that no claim is left.
+    /// its session is over or closed, which takes the claim with it (see
+    /// `Session::close`). Releasing a lock that was lost succeeds too: what
+    /// matters is that no claim is left.
     ///
     /// # Errors
     ///
@@ -159,7 +164,7 @@ impl Ticket {
         self.link.post(LockCommand(ask));
     }
 
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         self.post(Ask::Leave(self.id));
     }
 }

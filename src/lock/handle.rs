@@ -11,10 +11,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::oneshot;
 
 use super::MAX_OWNER;
+use super::acquisition::{AcquireRequest, AcquisitionId, LockId, LockSpec};
 use super::error::{AcquireError, ReleaseError};
 use super::guard::{Guard, Ticket};
 use super::locks::{Ask, Grant, LockCommand, Locks};
-use super::machine::{AcquireRequest, AcquisitionId, LockId, LockSpec};
 use super::metadata::Metadata;
 use crate::proto::{Acl, PathError, ZnodePath};
 use crate::session::{Link, Session, Timestamp, clock};
@@ -41,7 +41,7 @@ fn next_name() -> u64 {
 
 impl Lock {
     /// The lock whose queue is below `path`, under the session's chroot. The
-    /// znodes that make up the path are created when they are missed.
+    /// znodes that make up the two are created when they are missed.
     ///
     /// # Errors
     ///
@@ -265,7 +265,11 @@ impl Future for Acquiring {
             return Poll::Pending;
         };
         Poll::Ready(match answer {
-            Ok(Ok(grant)) => Ok(Guard::new(grant, ticket)),
+            // Time may have passed since the grant was sent.
+            Ok(Ok(grant)) => match grant.hold.remaining(|| ticket.leave()) {
+                Ok(_) => Ok(Guard::new(grant, ticket)),
+                Err(reason) => Err(AcquireError::Lost(reason)),
+            },
             Ok(Err(error)) => Err(error),
             Err(_) => Err(AcquireError::Closed),
         })

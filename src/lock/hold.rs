@@ -42,11 +42,13 @@ impl Hold {
         }
     }
 
-    /// The first reason given stays.
-    pub(super) fn lose(&self, reason: LostReason) {
-        if self.reason.set(reason).is_ok() {
+    /// The first reason given stays. Returns whether this is it.
+    pub(super) fn lose(&self, reason: LostReason) -> bool {
+        let first = self.reason.set(reason).is_ok();
+        if first {
             self.lost.cancel();
         }
+        first
     }
 
     pub(super) fn reason(&self) -> Option<LostReason> {
@@ -58,13 +60,14 @@ impl Hold {
     }
 
     /// How long the lock is held for sure, by the clock as it is now: a task
-    /// that is late with its news cannot hide that the lease has run out.
-    pub(super) fn remaining(&self) -> Result<Duration, LostReason> {
+    /// that is late with its news cannot hide that the lease has run out. If
+    /// it is found out here, `found_out` is called.
+    pub(super) fn remaining(&self, found_out: impl FnOnce()) -> Result<Duration, LostReason> {
         // The lease first: were the session lost and another begun between the
         // two reads, the reason would be there by now.
         let remaining = self.lease.get() - clock::now();
-        if remaining.is_zero() {
-            self.lose(LostReason::LeaseExpired);
+        if remaining.is_zero() && self.lose(LostReason::LeaseExpired) {
+            found_out();
         }
         self.reason().map_or(Ok(remaining), Err)
     }
@@ -79,12 +82,12 @@ mod tests {
         let lease = LeaseCell::default();
         lease.set(Some(clock::now() + Duration::from_secs(60)));
         let hold = Hold::new(lease.clone());
-        assert!(hold.remaining().unwrap() > Duration::from_secs(50));
+        assert!(hold.remaining(|| {}).unwrap() > Duration::from_secs(50));
         lease.set(None);
-        assert_eq!(hold.remaining(), Err(LostReason::LeaseExpired));
+        assert_eq!(hold.remaining(|| {}), Err(LostReason::LeaseExpired));
         assert!(hold.lost().is_cancelled());
         lease.set(Some(clock::now() + Duration::from_secs(60)));
         hold.lose(LostReason::ClaimDeleted);
-        assert_eq!(hold.remaining(), Err(LostReason::LeaseExpired));
+        assert_eq!(hold.remaining(|| {}), Err(LostReason::LeaseExpired));
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::claims::{Claims, Command, Token};
+use super::acquisition::{AcquireRequest, AcquisitionId, Command, LockId, Notice, Token};
+use super::claims::Claims;
 use super::error::{AcquireError, ReleaseError};
 use super::hold::{Hold, LeaseCell};
-use super::machine::{AcquireRequest, AcquisitionId, LockId, Notice};
 use super::token::FencingToken;
 use crate::proto::Request;
 use crate::session::{Recipe, RecipeInput, Timestamp};
@@ -57,6 +57,8 @@ struct Waiter {
     grant: Option<oneshot::Sender<Result<Grant, AcquireError>>>,
     hold: Option<Arc<Hold>>,
     released: Vec<oneshot::Sender<Released>>,
+    /// The server refuses to delete the claim.
+    refused: Option<ReleaseError>,
 }
 
 /// Answers, unless the future that waited was dropped.
@@ -87,6 +89,10 @@ impl Locks {
 
     fn release(&mut self, id: AcquisitionId, released: oneshot::Sender<Released>, now: Timestamp) {
         match self.waiters.get_mut(&id) {
+            Some(Waiter {
+                refused: Some(error),
+                ..
+            }) => answer(released, Err(error.clone())),
             Some(waiter) => {
                 waiter.released.push(released);
                 self.claims.command(Command::Leave(id), now);
@@ -130,15 +136,24 @@ impl Locks {
                     hold.lose(reason);
                 }
             }
-            Notice::Left { id, result } => {
-                for released in self
-                    .waiters
-                    .remove(&id)
-                    .into_iter()
-                    .flat_map(|w| w.released)
-                {
-                    answer(released, result.clone());
-                }
+            Notice::Left { id, result } => self.left(id, result),
+        }
+    }
+
+    fn left(&mut self, id: AcquisitionId, result: Released) {
+        let Some(waiter) = self.waiters.get_mut(&id) else {
+            return;
+        };
+        for released in waiter.released.drain(..) {
+            answer(released, result.clone());
+        }
+        match result {
+            Ok(()) => {
+                self.waiters.remove(&id);
+            }
+            Err(error) => {
+                event!(warn, error = %error, "claim not deleted");
+                waiter.refused = Some(error);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Claims`] is the recipe without a socket or a clock: all acquisitions of a
 //! session, each a machine of its own. With the feature `tokio`, `Lock`,
-//! `Acquire` and `Guard` are what users hold, and [`Locks`] joins the two in
+//! `Acquire` and `Guard` are what users hold, and `Locks` joins the two in
 //! the session's task.
 //!
 //! # The recipe
@@ -13,8 +13,10 @@
 //! later one gets a larger number; so if that claim was the only one ahead,
 //! the news that it has gone is the grant, without another round trip.
 
+mod acquisition;
 mod claim;
 mod claims;
+mod effects;
 mod error;
 mod high_water;
 mod machine;
@@ -31,11 +33,13 @@ mod hold;
 #[cfg(feature = "tokio")]
 mod locks;
 
+pub use acquisition::{
+    AcquireRequest, AcquisitionId, Command, LockId, LockSpec, Notice, Op, Token,
+};
 pub use claim::{ClaimId, SequenceNumber, sequence_number};
-pub use claims::{Claims, Command, Token};
+pub use claims::Claims;
 pub use error::{AcquireError, LostReason, ReleaseError};
 pub use high_water::{HighWater, StaleToken};
-pub use machine::{AcquireRequest, AcquisitionId, LockId, LockSpec, Notice, Op};
 pub use metadata::Metadata;
 pub use token::FencingToken;
 

@@ -13,6 +13,9 @@ pub(super) struct Place {
     pub(super) predecessor: Option<Box<[u8]>>,
     /// How many claims are ahead.
     pub(super) ahead: usize,
+    /// The numbers do not tell who is first: two are the same, or the own one
+    /// is where the server's count sticks or wraps.
+    pub(super) unordered: bool,
     /// The numbers tell the order for sure, so that nothing can be ahead once
     /// the last claim ahead has gone.
     pub(super) numbers_hold: bool,
@@ -31,6 +34,7 @@ pub(super) fn place(children: &Children, own: &[u8], number: SequenceNumber) -> 
     let mut place = Place {
         predecessor: None,
         ahead: 0,
+        unordered: !(0..SequenceNumber::MAX).contains(&number),
         numbers_hold: true,
     };
     let mut nearest: Option<(SequenceNumber, &[u8])> = None;
@@ -41,6 +45,8 @@ pub(super) fn place(children: &Children, own: &[u8], number: SequenceNumber) -> 
         place.numbers_hold &= (0..NEAR_THE_END).contains(&other);
         if name == own {
             found = true;
+        } else if other == number {
+            place.unordered = true;
         } else if precedes(other, number) {
             place.ahead += 1;
             if nearest.is_none_or(|(number, _)| precedes(number, other)) {
@@ -91,6 +97,7 @@ mod tests {
             Place {
                 predecessor: None,
                 ahead: 0,
+                unordered: false,
                 numbers_hold: true
             }
         );

@@ -73,6 +73,30 @@ open_enum! {
 
 impl std::error::Error for ErrorCode {}
 
+impl ErrorCode {
+    /// Whether a server that answers a request so has certainly not done it. The others (a
+    /// timeout, an internal error, a code nobody knows) leave that open.
+    pub fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::Unimplemented
+                | Self::MarshallingError
+                | Self::BadArguments
+                | Self::NoNode
+                | Self::NoAuth
+                | Self::BadVersion
+                | Self::NoChildrenForEphemerals
+                | Self::NodeExists
+                | Self::NotEmpty
+                | Self::InvalidAcl
+                | Self::NotReadOnly
+                | Self::EphemeralOnLocalSession
+                | Self::QuotaExceeded
+                | Self::ThrottledOp
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::ErrorCode;

@@ -79,7 +79,8 @@ impl<R> SessionBuilder<R> {
     }
 
     /// The longest frame that is read, in bytes. A queue with more waiters
-    /// than fit in it (about 16,000 a MiB) cannot be listed.
+    /// than fit in it (about 16,000 a MiB) cannot be listed: each attempt ends
+    /// the connection, with all that waits on it.
     pub const fn max_frame(mut self, bytes: usize) -> Self {
         self.max_frame = bytes;
         self
@@ -104,7 +105,13 @@ impl<R> SessionBuilder<R> {
 
 impl<R: Hosted> SessionBuilder<R> {
     /// Connects: tries the servers in turn until one gives a session. Starts
-    /// the session's task on the current tokio runtime.
+    /// the session's task on the current tokio runtime: the session is kept
+    /// alive only while that runtime runs, which a runtime of one thread does
+    /// within its `block_on` only. If it shuts down, the session and its locks
+    /// end when the server misses it; [`Session::close`] ends them at once.
+    ///
+    /// The lease is counted on a clock of its own. Under tokio's paused time it
+    /// goes on, so that a session makes no sense there.
     ///
     /// # Errors
     ///
@@ -140,7 +147,8 @@ impl<R: Hosted> SessionBuilder<R> {
         let (sender, inbox) = mpsc::unbounded_channel();
         let (state, watcher) = watch::channel(SessionState::Connecting);
         let span = Span::session(&ensemble);
-        let driver = Driver::new(engine, inbox, state, self.max_frame, span);
+        let servers = ensemble.servers().len();
+        let driver = Driver::new(engine, inbox, state, servers, self.max_frame, span);
         runtime.spawn(driver);
         let session = Session::new(Link::new(sender), watcher.clone(), Arc::new(ensemble));
         Self::wait(watcher).await.map(|()| session)

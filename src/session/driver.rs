@@ -60,6 +60,8 @@ pub(super) struct Driver<R: Recipe> {
     inbox_open: bool,
     link: Link,
     dials: usize,
+    /// How many servers there are to dial in turn.
+    servers: usize,
     max_frame: usize,
     timer: Pin<Box<Sleep>>,
     timer_set_for: Option<Timestamp>,
@@ -74,6 +76,7 @@ impl<R: Recipe> Driver<R> {
         engine: Engine<R>,
         inbox: mpsc::UnboundedReceiver<Message<R::Command>>,
         state: watch::Sender<SessionState>,
+        servers: usize,
         max_frame: usize,
         span: Span,
     ) -> Self {
@@ -83,6 +86,7 @@ impl<R: Recipe> Driver<R> {
             inbox_open: true,
             link: Link::Down,
             dials: 0,
+            servers,
             max_frame,
             timer: Box::pin(sleep(Duration::ZERO)),
             timer_set_for: None,
@@ -212,8 +216,10 @@ impl<R: Recipe> Driver<R> {
                 Action::HangUp => Link::Down,
                 Action::Dial(server) => {
                     event!(debug, server = %server, "dialing");
+                    // Another of a server's addresses first in each round.
+                    let round = self.dials.checked_div(self.servers).unwrap_or(0);
                     self.dials = self.dials.wrapping_add(1);
-                    Link::Dialing(Box::pin(dial(server, self.dials)))
+                    Link::Dialing(Box::pin(dial(server, round)))
                 }
             };
             progress = true;

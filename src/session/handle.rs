@@ -105,8 +105,13 @@ impl<R: Recipe> Session<R> {
     }
 
     /// Ends the session and with it every lock that is held in it, and waits
-    /// until the server has confirmed, for two seconds at the most. Waiting
-    /// requests end with an error that says so. Closing twice does no harm.
+    /// until the server has confirmed, for two seconds at the most. If no
+    /// server can be told in that time, the session and its claims end when
+    /// its timeout has passed. Waiting requests end with an error that says so,
+    /// and guards say that they are lost. Closing twice does no harm.
+    ///
+    /// Close a session before its runtime ends: dropping the last handle only
+    /// asks the session's task to do it.
     ///
     /// # Cancel safety
     ///
@@ -196,7 +201,11 @@ pub enum SessionState {
 impl SessionState {
     /// The state after `event`.
     pub(super) fn after(&mut self, event: SessionEvent, id: Option<i64>, lease_left: Duration) {
+        let closing = *self == Self::Closing;
         *self = match event {
+            SessionEvent::Stopped(why) => Self::Stopped(why),
+            // Whatever it takes to close, that is what it does.
+            _ if closing => return,
             SessionEvent::Established {
                 session_id,
                 timeout,
@@ -216,7 +225,6 @@ impl SessionState {
             SessionEvent::Suspended(cause) => Self::Suspended { cause, lease_left },
             SessionEvent::Lost(reason) => Self::Lost(reason),
             SessionEvent::Closing => Self::Closing,
-            SessionEvent::Stopped(why) => Self::Stopped(why),
         };
     }
 }

@@ -28,6 +28,10 @@
 //!   server grants no T below two ticks, so T/4 stands in for the half tick,
 //!   which a client does not know.
 //!
+//! All servers of an ensemble must have the same bounds for session timeouts:
+//! one that granted less at a re-attach whose answer was lost would count from
+//! there, unknown to the client.
+//!
 //! What it assumes: the leader's ping thread is on time. If its next ping is
 //! late by d while its other threads run, and e1 and e2 are both answered
 //! before it, the lease can outlive the claim by up to tick/2 - T/20 + d. The

@@ -4,7 +4,7 @@
 //!
 //! [`SessionMachine`] is the protocol, without a socket or a clock. [`Engine`]
 //! puts a [`Recipe`] on top of it. With the feature `tokio` a task of its own
-//! drives the engine, and [`Session`] is the handle to it.
+//! drives the engine, and `Session` is the handle to it.
 
 mod auth;
 mod backoff;

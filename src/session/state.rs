@@ -145,10 +145,6 @@ pub enum Cause {
     Refused,
     /// The server is read-only: it has lost its ensemble and can hold no lock.
     ReadOnly,
-    /// The session is over, so its connection is too.
-    SessionOver,
-    /// The machine was stopped.
-    Stopped,
 }
 
 impl From<io::Error> for Cause {
@@ -198,8 +194,6 @@ impl fmt::Display for Cause {
             }
             Self::Refused => f.write_str("the server refused to open a session"),
             Self::ReadOnly => f.write_str("the server is read-only"),
-            Self::SessionOver => f.write_str("the session is over"),
-            Self::Stopped => f.write_str("the session was closed"),
         }
     }
 }

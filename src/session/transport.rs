@@ -3,10 +3,12 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 use tokio_util::codec::{Decoder, Encoder};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
@@ -25,24 +27,35 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
+/// So long an address has to accept before the next one is tried.
+const PATIENCE: Duration = Duration::from_millis(250);
+
 /// Resolves the server's name and connects to the first of its addresses that
-/// accepts, beginning with another one at each attempt.
-pub(super) async fn dial(server: Server, attempt: usize) -> Result<Box<dyn Stream>, Cause> {
+/// accepts, beginning with another one in each round.
+pub(super) async fn dial(server: Server, round: usize) -> Result<Box<dyn Stream>, Cause> {
     let unresolved = |error: io::Error| Cause::Unresolved(error.to_string().into());
     let found = lookup_host((server.host(), server.port()))
         .await
         .map_err(unresolved)?;
     let mut addresses: Vec<_> = found.collect();
-    let first = attempt.checked_rem(addresses.len()).unwrap_or(0);
+    let first = round.checked_rem(addresses.len()).unwrap_or(0);
     addresses.rotate_left(first);
+    let last = addresses.len().saturating_sub(1);
     let mut failure = Cause::Unresolved("it has no address".into());
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
+    for (index, address) in addresses.into_iter().enumerate() {
+        // The last one has all the time that the attempt has.
+        let patience = if index < last {
+            PATIENCE
+        } else {
+            Duration::MAX
+        };
+        match timeout(patience, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
                 stream.set_nodelay(true)?;
                 return Ok(Box::new(stream));
             }
-            Err(error) => failure = error.into(),
+            Ok(Err(error)) => failure = error.into(),
+            Err(_) => failure = Cause::DialTimedOut,
         }
     }
     Err(failure)

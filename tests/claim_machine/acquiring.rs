@@ -103,7 +103,9 @@ fn names_that_no_server_numbered_are_no_contenders() {
 
 #[test]
 fn a_claim_is_ours_only_if_its_owner_and_its_zxid_are() {
-    for (wrong_czxid, wrong_owner) in [(1, 0), (0, 1)] {
+    // One of ours that is not the one that was created is deleted; one of
+    // another session's is not ours to delete.
+    for (wrong_czxid, wrong_owner, delete) in [(1, 0, true), (0, 1, false)] {
         let mut client = Client::connected();
         let id = client.acquire("/l");
         client.batch();
@@ -112,7 +114,31 @@ fn a_claim_is_ours_only_if_its_owner_and_its_zxid_are() {
         client.notices();
         client.batch();
         client.seen_of(czxid + wrong_czxid, SESSION_ID + wrong_owner);
-        client.expect_notices([lost(id, LostReason::ClaimDeleted), left(id)]);
+        let mut notices = client.notices();
+        if delete {
+            client.expect(["delete /l/#1:7"]);
+            client.deleted();
+            notices.extend(client.notices());
+        }
+        assert_eq!(notices, [lost(id, LostReason::ClaimDeleted), left(id)]);
+        nothing_is_left(&mut client);
+    }
+}
+
+#[test]
+fn claims_that_their_numbers_do_not_order_are_given_up() {
+    for (number, other) in [(5, 5), (i32::MAX, i32::MAX), (i32::MAX, 6), (i32::MIN, 6)] {
+        let mut client = Client::connected();
+        let id = client.acquire("/l");
+        client.batch();
+        client.created(number);
+        client.listed([&*format!("x-lock-{other:010}"), &*format!("#1:{number}")]);
+        let path = ZnodePath::new("/l").expect("a path");
+        client.expect_notices([failed(id, AcquireError::SequenceExhausted { path })]);
+        client.batch();
+        client.refused(ErrorCode::NoNode); // the own watch
+        client.deleted();
+        client.expect_notices([left(id)]);
         nothing_is_left(&mut client);
     }
 }

@@ -343,6 +343,7 @@ fn a_refused_release_is_told_once_and_tried_again_at_the_heartbeats_pace() {
     client.advance(BEAT);
     client.expect(["delete /l/#1:0"]);
     client.deleted();
+    client.expect_notices([left(id)]);
     nothing_is_left(&mut client);
 }
 
@@ -372,6 +373,7 @@ fn a_refused_release_ends_with_the_session() {
     client.notices();
     client.cut();
     client.replace_session();
+    client.expect_notices([left(id)]);
     nothing_is_left(&mut client);
 }
 

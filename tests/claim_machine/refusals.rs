@@ -31,13 +31,44 @@ fn a_create_that_is_refused_is_an_error_that_says_why() {
         (ErrorCode::NoAuth, refused(ErrorCode::NoAuth)),
         (ErrorCode::InvalidAcl, refused(ErrorCode::InvalidAcl)),
         (ErrorCode::QuotaExceeded, refused(ErrorCode::QuotaExceeded)),
-        (ErrorCode::Other(-77), refused(ErrorCode::Other(-77))),
     ] {
         let mut client = Client::connected();
         let id = client.acquire("/l");
         client.batch();
         client.refused(code);
         client.expect_notices([failed(id, error), left(id)]);
+        client.listed([OTHER]);
+        nothing_is_left(&mut client);
+    }
+}
+
+#[test]
+fn a_create_that_may_have_been_done_all_the_same_is_looked_for_and_deleted() {
+    for code in [
+        ErrorCode::OperationTimeout,
+        ErrorCode::SystemError,
+        ErrorCode::Other(-77),
+    ] {
+        let mut client = Client::connected();
+        let id = client.acquire("/l");
+        client.batch();
+        client.refused(code);
+        let (operation, path) = ("create a claim", path("/l"));
+        let error = AcquireError::Refused {
+            operation,
+            path,
+            code,
+        };
+        client.expect_notices([failed(id, error)]);
+        client.listed([OTHER]);
+        client.expect(["sync /l", "list /l"]);
+        client.synced();
+        client.listed([OTHER, "#1:4"]);
+        client.expect(["delete /l/#1:4"]);
+        client.deleted();
+        client.expect_notices([left(id)]);
+        client.expect(["sync /l", "list /l"]);
+        client.synced();
         client.listed([OTHER]);
         nothing_is_left(&mut client);
     }

@@ -76,8 +76,6 @@ fn near_the_end_of_the_numbers_the_end_of_one_claim_is_not_the_last_word() {
     for (number, ahead) in [
         (near + 1, format!("x-{near}")),
         (near, format!("x-{}", near - 1)),
-        (i32::MIN, format!("x-{}", i32::MAX)),
-        (-5, "x--000000006".to_owned()),
     ] {
         let mut client = Client::connected();
         client.wait((1, number), [&*ahead]);
@@ -190,7 +188,7 @@ fn the_own_claim_missing_in_a_listing_means_a_new_one() {
     client.expect(["list /l"]);
     client.listed([FURTHER]);
     client.expect_notices([]);
-    client.expect(["create /l/#2", "list /l"]);
+    client.expect(["delete /l/#1:4", "create /l/#2", "list /l"]);
 }
 
 #[test]

@@ -80,22 +80,3 @@ pub(super) struct Predecessor {
     /// Nothing else is ahead, and nothing can be once it has gone.
     pub(super) last: bool,
 }
-
-/// Which of an acquisition's requests a reply belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Op {
-    /// The create of the claim with this counter.
-    Create(u64),
-    /// The create of the znode so many levels below the root.
-    CreateParent(usize),
-    /// The sync ahead of a listing.
-    Sync(u32),
-    /// A listing of the lock path.
-    List(u32),
-    /// The watch on the own claim.
-    WatchOwn(u32),
-    /// The watch on the claim ahead.
-    WatchPredecessor(u32),
-    /// The delete of the claim with this counter.
-    Delete(u64),
-}

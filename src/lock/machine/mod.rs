@@ -17,89 +17,13 @@ mod facts;
 mod replies;
 mod steps;
 
-use std::sync::Arc;
-
-use super::claims::Effects;
-use super::error::{AcquireError, LostReason, ReleaseError};
-use super::metadata::Metadata;
-use super::token::FencingToken;
-use crate::proto::{Acl, ErrorCode, EventType, ZnodePath};
+use super::acquisition::{AcquireRequest, Notice};
+use super::effects::{Effects, LiveSession};
+use super::error::{AcquireError, LostReason};
+use crate::proto::{ErrorCode, EventType, ZnodePath};
 use crate::session::{SessionLost, Timestamp};
 
-pub use facts::Op;
 use facts::{Claim, Doomed, Look, Predecessor, Watch};
-
-/// Names an acquisition among those of a session.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct AcquisitionId(pub u64);
-
-/// Names a `Lock`: owners are told apart within one.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct LockId(pub u64);
-
-/// A lock: where its queue is and how its znodes are made.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct LockSpec {
-    /// Which lock it is.
-    pub id: LockId,
-    /// The parent of the claims, from the server's root.
-    pub path: ZnodePath,
-    /// The ACL of the claims.
-    pub acl: Arc<[Acl]>,
-    /// The ACL of the znodes above them, where those are missing.
-    pub parent_acl: Arc<[Acl]>,
-}
-
-/// A request for a lock.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AcquireRequest {
-    /// Its name; every request has another one.
-    pub id: AcquisitionId,
-    /// What to acquire.
-    pub lock: Arc<LockSpec>,
-    /// What the claim is to say of the requestor.
-    pub metadata: Metadata,
-    /// When to give up.
-    pub deadline: Timestamp,
-    /// Whether to wait for claims ahead.
-    pub waits: bool,
-}
-
-/// What the users are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// The lock is held from now on.
-    Granted {
-        /// Which acquisition.
-        id: AcquisitionId,
-        /// The claim's token.
-        token: FencingToken,
-        /// The claim.
-        znode: Arc<str>,
-    },
-    /// The lock will not be held.
-    Failed {
-        /// Which acquisition.
-        id: AcquisitionId,
-        /// Why.
-        error: AcquireError,
-    },
-    /// The lock is not held any more.
-    Lost {
-        /// Which acquisition.
-        id: AcquisitionId,
-        /// Why.
-        reason: LostReason,
-    },
-    /// The claim is gone from the queue, or the server refuses to delete it,
-    /// which is said once and tried again.
-    Left {
-        /// Which acquisition.
-        id: AcquisitionId,
-        /// Whether it is gone.
-        result: Result<(), ReleaseError>,
-    },
-}
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -132,7 +56,7 @@ pub(super) enum ClaimInput<'a> {
 pub(super) struct Context<'a> {
     pub(super) now: Timestamp,
     /// The session, while it has a connection.
-    pub(super) live: Option<super::claims::LiveSession>,
+    pub(super) live: Option<LiveSession>,
     /// Until when the session can be relied on.
     pub(super) lease: Option<Timestamp>,
     pub(super) effects: &'a mut Effects,
@@ -149,7 +73,7 @@ pub(super) struct ClaimMachine {
     creating: Option<u64>,
     /// The lock path is missing and is to be made before the next create.
     parents_missing: bool,
-    /// Why a znode above the claims could not be made, the first one.
+    /// Why a znode above the claims could not be made, the last one.
     parent_failure: Option<(ZnodePath, ErrorCode)>,
     /// Counters of creates whose outcome is unknown.
     doubtful: Vec<u64>,
@@ -169,8 +93,10 @@ pub(super) struct ClaimMachine {
     retry_at: Option<Timestamp>,
     /// The predecessor is asked after then, whatever was heard.
     recheck_at: Option<Timestamp>,
-    /// `Notice::Left` was given.
+    /// The users know that the claim is gone.
     told_left: bool,
+    /// The users know that the server refuses to delete it.
+    told_refused: bool,
 }
 
 impl ClaimMachine {
@@ -193,6 +119,7 @@ impl ClaimMachine {
             retry_at: None,
             recheck_at: None,
             told_left: false,
+            told_refused: false,
         }
     }
 

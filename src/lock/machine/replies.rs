@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::facts::{Claim, Doomed, Look, Op, Predecessor, SyncState, Watch};
-use super::{ClaimMachine, Context, Notice, Phase};
+use super::facts::{Claim, Doomed, Look, Predecessor, SyncState, Watch};
+use super::{ClaimMachine, Context, Phase};
+use crate::lock::acquisition::{Notice, Op};
 use crate::lock::claim::{ClaimId, sequence_number};
 use crate::lock::error::{AcquireError, ReleaseError};
 use crate::lock::queue;
@@ -42,7 +43,12 @@ impl ClaimMachine {
                 }
             }
             Outcome::Ok { .. } | Outcome::MaybeSent => self.doubt(counter),
-            Outcome::Server(code) => self.create_refused(code, cx),
+            Outcome::Server(code) => {
+                if !code.is_refusal() {
+                    self.doubt(counter);
+                }
+                self.create_refused(code, cx);
+            }
             Outcome::NotSent | Outcome::SessionLost | Outcome::Closed => {}
         }
     }
@@ -116,7 +122,10 @@ impl ClaimMachine {
         if code == ErrorCode::ThrottledOp {
             return self.retry_later(cx);
         }
-        if code == ErrorCode::NodeExists || self.parent_failure.is_some() {
+        // The server looks at the ACL first: a parent that may not be created
+        // may yet be there. The last refusal is the one that matters, and
+        // below it there is only NoNode.
+        if matches!(code, ErrorCode::NodeExists | ErrorCode::NoNode) {
             return;
         }
         let path = self.request.lock.path.ancestors_from_root().nth(level);
@@ -186,7 +195,7 @@ impl ClaimMachine {
     /// some other acquisition set, may have come while this one was in flight.
     fn lock_path_watched(&self, cx: &mut Context<'_>) {
         if self.watch_parent {
-            let path = self.request.lock.path.as_str().into();
+            let path = self.request.lock.path.clone().into();
             cx.effects.watch(&path, self.request.id);
         }
     }
@@ -195,8 +204,12 @@ impl ClaimMachine {
         self.resolve_doubts(children, sync, cx);
         let Some(claim) = &self.claim else { return };
         let Some(place) = queue::place(children, claim.name(), claim.number) else {
-            return self.claim_gone(cx);
+            return self.claim_missed(cx);
         };
+        if place.unordered && self.phase == Phase::Seeking {
+            let path = self.request.lock.path.clone();
+            return self.fail(AcquireError::SequenceExhausted { path }, cx);
+        }
         self.look = Look::Known;
         self.recheck_at = None;
         self.predecessor = None;
@@ -305,8 +318,18 @@ impl ClaimMachine {
                 claim.czxid = Some(stat.czxid);
                 self.own_watch = Watch::Armed;
             }
+            _ if owned => self.claim_missed(cx),
             _ => self.claim_gone(cx),
         }
+    }
+
+    /// The claim is not as it must be, or was not seen where it must be. It is
+    /// given up, and deleted should it be there after all.
+    fn claim_missed(&mut self, cx: &mut Context<'_>) {
+        if let Some(claim) = self.claim.take() {
+            self.doomed.push(claim.doomed());
+        }
+        self.claim_gone(cx);
     }
 
     fn predecessor_watched(&mut self, serial: u32, outcome: &Outcome, cx: &mut Context<'_>) {
@@ -321,7 +344,10 @@ impl ClaimMachine {
                 predecessor.watch = Watch::Armed;
                 self.recheck_later(cx);
             }
-            Outcome::Server(ErrorCode::NoNode) => self.look_again(),
+            Outcome::Server(ErrorCode::NoNode) => {
+                cx.effects.unwatch(&predecessor.path, self.request.id);
+                self.look_again();
+            }
             Outcome::Server(ErrorCode::NoAuth) => {
                 self.watch_parent = true;
                 // A listing in flight brings no watch.
@@ -384,12 +410,12 @@ impl ClaimMachine {
             return;
         };
         let leaving = self.phase == Phase::Leaving;
-        if code == ErrorCode::ThrottledOp || self.told_left || !leaving {
+        if code == ErrorCode::ThrottledOp || self.told_refused || !leaving {
             return;
         }
         let (znode, path) = (Arc::clone(znode), self.request.lock.path.clone());
         let result = Err(ReleaseError::Refused { znode, path, code });
-        self.told_left = true;
+        self.told_refused = true;
         cx.effects.notify(Notice::Left {
             id: self.request.id,
             result,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{ClaimMachine, Context, Look, Notice, Op, Phase, Watch};
+use super::{ClaimMachine, Context, Look, Phase, Watch};
+use crate::lock::acquisition::{Notice, Op};
 use crate::lock::claim::ClaimId;
-use crate::lock::claims::LiveSession;
+use crate::lock::effects::LiveSession;
 use crate::lock::error::AcquireError;
 use crate::lock::machine::facts::SyncState;
 use crate::lock::token::FencingToken;
@@ -119,7 +120,7 @@ impl ClaimMachine {
         let lock = Arc::clone(&self.request.lock);
         for (level, path) in lock.path.ancestors_from_root().enumerate() {
             let create = Request::Create {
-                path: path.as_str().into(),
+                path: path.into(),
                 data: None,
                 acl: Arc::clone(&lock.parent_acl),
                 mode: CreateMode::Persistent,
@@ -133,7 +134,7 @@ impl ClaimMachine {
             return;
         }
         let serial = self.next_serial();
-        let path: Arc<str> = self.request.lock.path.as_str().into();
+        let path: Arc<str> = self.request.lock.path.clone().into();
         if sync {
             self.ask(
                 Op::Sync(serial),

@@ -123,6 +123,18 @@ impl<T> SessionMachine<T> {
         }
     }
 
+    /// Events alone are no life: a server that sends them and answers no
+    /// heartbeat has gone as well, if later.
+    fn bound_silence(&mut self) {
+        if let (Some(sent), Some(timeout), Some(at)) = (
+            self.heartbeat_sent,
+            self.timeout(),
+            self.timers.get(Timer::Silence),
+        ) {
+            self.timers.set(Timer::Silence, at.min(sent + timeout / 2));
+        }
+    }
+
     /// Takes a whole frame.
     pub(super) fn receive(&mut self, frame: &Bytes, now: Timestamp) -> Result<(), Misuse> {
         self.hear(now)?;
@@ -149,6 +161,7 @@ impl<T> SessionMachine<T> {
         let header = ReplyHeader::decode(&mut reader)?;
         if header.xid == xid::WATCH_EVENT {
             self.stats.events += 1;
+            self.bound_silence();
             self.outputs
                 .push_back(Output::Event(WatcherEvent::decode(&mut reader)?));
             return Ok(());

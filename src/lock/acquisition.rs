@@ -1,0 +1,121 @@
+//! What an acquisition is: what is asked for, what it asks of the server, and
+//! what its users are told.
+
+use std::sync::Arc;
+
+use super::error::{AcquireError, LostReason, ReleaseError};
+use super::metadata::Metadata;
+use super::token::FencingToken;
+use crate::proto::{Acl, ZnodePath};
+use crate::session::Timestamp;
+
+/// Names an acquisition among those of a session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AcquisitionId(pub u64);
+
+/// Names a `Lock`: owners are told apart within one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LockId(pub u64);
+
+/// A lock: where its queue is and how its znodes are made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LockSpec {
+    /// Which lock it is.
+    pub id: LockId,
+    /// The parent of the claims, from the server's root.
+    pub path: ZnodePath,
+    /// The ACL of the claims.
+    pub acl: Arc<[Acl]>,
+    /// The ACL of the znodes above them, where those are missing.
+    pub parent_acl: Arc<[Acl]>,
+}
+
+/// A request for a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AcquireRequest {
+    /// Its name; every request has another one.
+    pub id: AcquisitionId,
+    /// What to acquire.
+    pub lock: Arc<LockSpec>,
+    /// What the claim is to say of the requestor.
+    pub metadata: Metadata,
+    /// When to give up.
+    pub deadline: Timestamp,
+    /// Whether to wait for claims ahead.
+    pub waits: bool,
+}
+
+/// What the users are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The lock is held from now on.
+    Granted {
+        /// Which acquisition.
+        id: AcquisitionId,
+        /// The claim's token.
+        token: FencingToken,
+        /// The claim.
+        znode: Arc<str>,
+    },
+    /// The lock will not be held.
+    Failed {
+        /// Which acquisition.
+        id: AcquisitionId,
+        /// Why.
+        error: AcquireError,
+    },
+    /// The lock is not held any more.
+    Lost {
+        /// Which acquisition.
+        id: AcquisitionId,
+        /// Why.
+        reason: LostReason,
+    },
+    /// The claim is gone from the queue: the last notice of an acquisition that
+    /// was let in. Before it, once, that the server refuses to delete the
+    /// claim, which is tried again.
+    Left {
+        /// Which acquisition.
+        id: AcquisitionId,
+        /// Whether it is gone.
+        result: Result<(), ReleaseError>,
+    },
+}
+
+/// What the users of locks ask for.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Acquire a lock.
+    Acquire(AcquireRequest),
+    /// End the acquisition, whatever it has come to: release the lock, leave
+    /// the queue, or never join it.
+    Leave(AcquisitionId),
+}
+
+/// Whose request a reply is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Token {
+    /// A request of an acquisition's.
+    Acquisition(AcquisitionId, Op),
+    /// The delete of a claim of this session that no acquisition knows.
+    Orphan(Arc<str>),
+}
+
+/// Which of an acquisition's requests a reply belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// The create of the claim with this counter.
+    Create(u64),
+    /// The create of the znode so many levels below the root.
+    CreateParent(usize),
+    /// The sync ahead of a listing.
+    Sync(u32),
+    /// A listing of the lock path.
+    List(u32),
+    /// The watch on the own claim.
+    WatchOwn(u32),
+    /// The watch on the claim ahead.
+    WatchPredecessor(u32),
+    /// The delete of the claim with this counter.
+    Delete(u64),
+}
