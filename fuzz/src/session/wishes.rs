@@ -1,6 +1,6 @@
 //! The locks' recipe, and what its users may rely on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ pub(super) struct Wishes {
     claims: Claims,
     fates: BTreeMap<AcquisitionId, Fate>,
     left: Vec<AcquisitionId>,
+    /// Those whose claim the server refuses to delete.
+    refused: BTreeSet<AcquisitionId>,
 }
 
 impl Wishes {
@@ -107,10 +109,13 @@ impl Wishes {
                 assert_eq!(fate(&id), Fate::Granted);
                 self.fates.insert(id, Fate::Over);
             }
-            Notice::Left { id, .. } => {
+            Notice::Left { id, result } => {
                 assert_eq!(fate(&id), Fate::Over);
-                assert!(!self.left.contains(&id), "left twice");
-                self.left.push(id);
+                assert!(!self.left.contains(&id), "a notice after the last");
+                match result {
+                    Ok(()) => self.left.push(id),
+                    Err(_) => assert!(self.refused.insert(id), "refused twice"),
+                }
             }
         }
     }
