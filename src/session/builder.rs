@@ -79,7 +79,7 @@ impl<R> SessionBuilder<R> {
     }
 
     /// The longest frame that is read, in bytes. A queue with more waiters
-    /// than fit in it (about 16,000 a MiB) cannot be listed: each attempt ends
+    /// than fit in it (about 19,000 a MiB) cannot be listed: each attempt ends
     /// the connection, with all that waits on it.
     pub const fn max_frame(mut self, bytes: usize) -> Self {
         self.max_frame = bytes;

@@ -16,6 +16,7 @@
 mod facts;
 mod replies;
 mod steps;
+mod watches;
 
 use super::acquisition::{AcquireRequest, Notice};
 use super::effects::{Effects, LiveSession};
