@@ -256,9 +256,12 @@ mod authentication {
         let session = connect(&proxy.address(), Duration::from_secs(3)).await;
         let no_delete = [Acl::new(Perms::READ | Perms::CREATE, "world", "anyone")];
         let lock = Lock::new(&session, "/kept/lock").unwrap();
-        let guard = acquire(&lock.with_parent_acl(no_delete)).await;
+        let lock = lock.with_parent_acl(no_delete);
+        let guard = lock.acquire().owner("user1").await.unwrap();
         let claim = guard.znode().to_owned();
-        let error = guard.release().await.unwrap_err();
+        let error = lock.release_owner("user1").await.unwrap_err();
+        let again = guard.release().await.unwrap_err();
+        assert_eq!(again, error, "it is still there");
         let ReleaseError::Refused { znode, path, code } = &error else {
             panic!("{error:?}");
         };

@@ -106,8 +106,8 @@ impl Guard {
     }
 
     /// Releases the lock and waits until its claim is gone from the queue, or
-    /// its session is over or closed, which takes the claim with it (see
-    /// `Session::close`). Releasing a lock that was lost succeeds too: what
+    /// its session is over or closed, which takes the claim with it, at the
+    /// latest when its timeout has passed. Releasing a lock that was lost succeeds too: what
     /// matters is that no claim is left.
     ///
     /// # Errors
@@ -121,7 +121,8 @@ impl Guard {
     pub async fn release(self) -> Result<(), ReleaseError> {
         let (sender, released) = oneshot::channel();
         self.ticket.post(Ask::Release(self.ticket.id, sender));
-        // If the task is gone the session is closed, and the claim with it.
+        // If the task is gone the session is closed, or soon missed by its
+        // server, and the claim goes with it.
         released.await.unwrap_or(Ok(()))
     }
 

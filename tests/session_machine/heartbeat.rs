@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zklock::proto::{ErrorCode, Reply, Request, xid};
+use zklock::proto::{ErrorCode, EventType, Reply, Request, xid};
 use zklock::session::{
     Cause, Heartbeat, Io, Outcome, Output, SessionConfig, SessionEvent, Timestamp,
 };
@@ -243,4 +243,20 @@ fn a_sync_that_fails_extends_no_lease() {
     }
     assert_eq!(session.machine.session.lease(), lease);
     assert!(session.machine.session.is_live());
+}
+
+#[test]
+fn events_alone_put_off_the_silence_for_half_a_timeout_only() {
+    let mut session = Session::connected();
+    session.advance_in_silence(BEAT);
+    session.transmit();
+    let mut waited = Duration::ZERO;
+    while !session.hung_up() {
+        assert!(waited < T, "kept alive by events");
+        session.event(EventType::NodeDeleted, "/l");
+        session.told();
+        session.advance_in_silence(BEAT / 2);
+        waited += BEAT / 2;
+    }
+    assert_eq!(waited, T / 2);
 }
