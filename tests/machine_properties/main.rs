@@ -5,7 +5,6 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod model;
 mod session;
 mod step;
 mod world;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::model::ClientId;
+use crate::support::model::ClientId;
 use crate::support::scripted::T;
 use crate::up_to;
 use crate::world::CLIENTS;

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use zklock::lock::{AcquisitionId, Claims, Command, FencingToken, Notice};
 use zklock::session::{Action, Cause, Engine, Io, SessionConfig, Timestamp};
 
-use crate::model::{ClientId, Server};
 use crate::step::Step;
+use crate::support::model::{ClientId, Server};
 use crate::support::scripted::client::{acquire_request, keeps_nothing};
 use crate::support::scripted::{START, T, config, frames};
 

@@ -1,6 +1,7 @@
 //! What the integration tests share: a real ZooKeeper server, a raw client to
 //! look at its tree independently of this library, a proxy that records the
-//! frames between the two, and a scripted server for the machines.
+//! frames between the two, and for the machines a scripted server and a model
+//! of a correct one.
 //!
 //! Standard library only and blocking throughout: nothing here runs on the
 //! runtime that a test may be testing.
@@ -18,9 +19,11 @@
 )]
 
 pub(crate) mod ensemble;
+pub(crate) mod model;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scripted;
+pub(crate) mod txn_log;
 pub(crate) mod zookeeper;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

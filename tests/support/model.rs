@@ -12,7 +12,7 @@ use zklock::proto::{
 };
 use zklock::session::Timestamp;
 
-use crate::support::scripted::{connect_response, error, event, ok, welcome};
+use super::scripted::{connect_response, error, event, ok, welcome};
 
 /// Which of the clients.
 pub(crate) type ClientId = usize;
@@ -88,6 +88,11 @@ impl Server {
     pub(crate) fn has_closed(&self, client: ClientId) -> bool {
         let connection = self.connections.get(&client);
         connection.is_some_and(|connection| connection.closed && connection.outgoing.is_empty())
+    }
+
+    /// Whether this session has not ended.
+    pub(crate) fn knows(&self, session: i64) -> bool {
+        self.sessions.contains_key(&session)
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Timestamp> {
