@@ -48,7 +48,9 @@ mod trace;
 pub use error::Error;
 #[cfg(feature = "tokio")]
 pub use lock::{Acquire, Guard, Lock};
-pub use lock::{AcquireError, FencingToken, HighWater, LostReason, ReleaseError, StaleToken};
+pub use lock::{
+    AcquireError, Dialect, FencingToken, HighWater, LostReason, ReleaseError, StaleToken,
+};
 pub use proto::{Acl, ErrorCode, PathError, Perms, ZnodePath};
 pub use session::{Cause, Heartbeat, SessionLost, SessionStats, Stopped};
 #[cfg(feature = "tokio")]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use zklock::lock::{
-    AcquireRequest, AcquisitionId, ClaimId, Claims, Command, LockId, LockSpec, Metadata, Notice,
-    SequenceNumber, Token, sequence_number,
+    AcquireRequest, AcquisitionId, ClaimId, Claims, Command, Dialect, LockId, LockSpec, Metadata,
+    Notice, SequenceNumber, Token, sequence_number,
 };
-use zklock::proto::{Acl, Children, Reply, Request, ZnodePath};
+use zklock::proto::{Acl, Children, Reply, Request, Stat, ZnodePath};
 use zklock::session::{Outcome, Recipe, RecipeInput, SessionEvent, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_nanos(1);
@@ -38,9 +38,11 @@ fn check_name(name: &[u8], number: SequenceNumber) {
     }
     if let Some(id) = ClaimId::parse(name) {
         let number = sequence_number(name).expect("a claim of ours is numbered");
-        let again = format!("{}{number:010}", id.prefix());
+        let dialect = Dialect::of(name).expect("it is written in some dialect");
+        let prefix = id.prefix(dialect);
+        let again = format!("{prefix}{number:010}");
         // Of two ways to write a number, this client asks for one only.
-        assert!(name.starts_with(id.prefix().as_bytes()));
+        assert!(name.starts_with(prefix.as_bytes()));
         assert_eq!(ClaimId::parse(again.as_bytes()), Some(id));
     }
     let numbered = [name, format!("-lock-{number:010}").as_bytes()].concat();
@@ -77,49 +79,86 @@ fn waiting_claim(number: SequenceNumber) -> (Claims, String, Token) {
 }
 
 /// The lock is granted exactly if nothing is ahead; otherwise the nearest claim
-/// ahead is watched. Where the numbers do not tell who is first, the claim is
-/// given up. What else of this session is listed, is deleted.
+/// ahead is watched. Where the numbers do not tell who is first, the claims are
+/// asked when they were created, here the later the further up in the listing.
+/// What else of this session is listed, is deleted.
 fn check_place(claims: &mut Claims, names: &[&[u8]], name: &str, own: SequenceNumber) {
-    let ahead = nearest_ahead(names, name.as_bytes(), own);
-    let given_up = unordered(names, name.as_bytes(), own);
-    match claims.notice() {
-        Some(Notice::Granted { .. }) => assert!(ahead.is_none() && !given_up),
-        Some(Notice::Failed { .. }) => assert!(given_up),
-        other => assert!(other.is_none() && ahead.is_some() && !given_up),
-    }
-    let mut watched = None;
+    let mut watched = Vec::new();
     let mut deleted = Vec::new();
-    while let Some((_, request)) = claims.poll() {
+    let mut asked = 0;
+    while let Some((token, request)) = claims.poll() {
         match request {
             Request::Delete { path, .. } => deleted.push(path),
-            Request::GetChildren { path, watch: true } => watched = Some(path),
+            Request::GetChildren { path, watch: true } => watched.push(path),
             Request::GetChildren { watch: false, .. } => {}
+            Request::Exists { path, watch: false } => {
+                asked += 1;
+                let position = names
+                    .iter()
+                    .position(|name| below_locks(name).as_deref() == Some(&path));
+                let czxid = -(position.expect("only what is listed is asked") as i64);
+                let stat = Stat {
+                    czxid,
+                    ..Stat::default()
+                };
+                complete(claims, token, Reply::Exists { stat });
+            }
             request => panic!("{request:?}"),
         }
     }
-    let ahead = ahead.filter(|_| !given_up);
-    assert_eq!(watched.as_deref(), ahead.map(watch_of).as_deref());
+    let (ahead, unclear) = nearest_ahead(names, name.as_bytes(), own);
+    assert_eq!(asked > 0, unclear);
+    match claims.notice() {
+        Some(Notice::Granted { .. }) => assert!(ahead.is_none()),
+        other => assert!(other.is_none() && ahead.is_some()),
+    }
+    let expected = ahead.map(watch_of);
+    assert_eq!(watched.first().map(|path| &**path), expected.as_deref());
+    assert!(watched.len() <= 2);
     let orphans = names.iter().filter(|other| is_orphan(other, name));
-    let own = given_up.then(|| format!("{LOCKS}/{name}"));
-    let doomed = orphans.filter_map(|name| below_locks(name)).chain(own);
+    let doomed = orphans.filter_map(|name| below_locks(name));
     assert!(doomed.eq(deleted.iter().map(|path| &**path)));
 }
 
-fn nearest_ahead<'a>(names: &[&'a [u8]], own_name: &[u8], own: SequenceNumber) -> Option<&'a [u8]> {
-    // Wraps, as the numbers of old servers do.
-    let distance = |name| Some(sequence_number(name)?.wrapping_sub(own)).filter(|by| *by < 0);
-    let others = names.iter().filter(|name| **name != own_name);
-    others
-        .filter_map(|name| Some((distance(name)?, *name)))
-        .min_by_key(|(by, _)| by.unsigned_abs())
-        .map(|(_, name)| name)
-}
-
-/// Whether the numbers leave open who is first.
-fn unordered(names: &[&[u8]], own_name: &[u8], own: SequenceNumber) -> bool {
-    let mut others = names.iter().filter(|name| **name != own_name);
-    let tied = others.any(|name| sequence_number(name) == Some(own));
-    tied || !(0..SequenceNumber::MAX).contains(&own)
+/// The nearest of the claims ahead, and whether the numbers left it open.
+fn nearest_ahead<'a>(
+    names: &[&'a [u8]],
+    own_name: &[u8],
+    own: SequenceNumber,
+) -> (Option<&'a [u8]>, bool) {
+    let end = SequenceNumber::MAX - (1 << 16);
+    let numbers = || names.iter().filter_map(|name| sequence_number(name));
+    let others = || names.iter().filter(|name| **name != own_name);
+    let over = numbers().any(|number| !(0..end).contains(&number));
+    let tied = others().any(|name| sequence_number(name) == Some(own));
+    // The later in the listing the older, and what cannot be asked is oldest.
+    let czxid = |name: &[u8]| match std::str::from_utf8(name) {
+        Ok(_) => {
+            -(names
+                .iter()
+                .position(|other| *other == name)
+                .expect("listed") as i64)
+        }
+        Err(_) => i64::MIN,
+    };
+    let rank = |name: &[u8]| {
+        let number = sequence_number(name)?;
+        let by_age = over || number == own;
+        Some((
+            if over { 0 } else { number },
+            if by_age { czxid(name) } else { 0 },
+        ))
+    };
+    let own_rank = if over || tied {
+        rank(own_name)
+    } else {
+        Some((own, 0))
+    };
+    let ahead = others().filter(|name| rank(name).is_some_and(|rank| Some(rank) < own_rank));
+    (
+        ahead.copied().max_by_key(|name| (rank(name), *name)),
+        over || tied,
+    )
 }
 
 /// The path to watch for this claim: a name that is no text cannot be asked
@@ -149,6 +188,7 @@ fn request() -> AcquireRequest {
         lock: Arc::new(LockSpec {
             id: LockId(1),
             path: ZnodePath::new(LOCKS).expect("a path"),
+            dialect: Dialect::default(),
             acl: Arc::clone(&acl),
             parent_acl: acl,
         }),

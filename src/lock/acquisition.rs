@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::claim::Dialect;
 use super::error::{AcquireError, LostReason, ReleaseError};
 use super::metadata::Metadata;
 use super::token::FencingToken;
@@ -24,6 +25,8 @@ pub struct LockSpec {
     pub id: LockId,
     /// The parent of the claims, from the server's root.
     pub path: ZnodePath,
+    /// How the claims are named.
+    pub dialect: Dialect,
     /// The ACL of the claims.
     pub acl: Arc<[Acl]>,
     /// The ACL of the znodes above them, where those are missing.
@@ -56,6 +59,8 @@ pub enum Notice {
         token: FencingToken,
         /// The claim.
         znode: Arc<str>,
+        /// When it ends by its TTL, if it has one.
+        until: Option<Timestamp>,
     },
     /// The lock will not be held.
     Failed {
@@ -114,8 +119,14 @@ pub enum Op {
     List(u32),
     /// The watch on the own claim.
     WatchOwn(u32),
-    /// The watch on the claim ahead.
-    WatchPredecessor(u32),
+    /// The question when a claim was created, by its place among those asked.
+    Rank(u32, usize),
+    /// The watch on a claim ahead.
+    WatchAhead(u32),
+    /// What the claim at the head of the queue says of its TTL.
+    ReadHead(u32),
+    /// The delete of a claim whose TTL is over.
+    EndHead(u32),
     /// The delete of the claim with this counter.
     Delete(u64),
 }

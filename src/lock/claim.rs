@@ -1,8 +1,8 @@
 //! Names of claims: the znodes that make up a queue.
 //!
-//! Ours are `_c_<32 hex>-lock-<10 digits>`. The 32 digits are the session id
-//! and a counter, unique without a random number, so that every listing shows
-//! which claims are ours. Other clients' claims carry other prefixes; what
+//! Ours are `_c_<32 hex>-lock-<10 digits>`, or as kazoo has them. The 32 digits
+//! are the session id and a counter, unique without a random number, so that
+//! every listing shows which claims are ours. Other clients' claims carry other prefixes; what
 //! counts is the number that the server put behind them.
 
 /// What the server's `%010d` printed behind the name that a client asked for:
@@ -18,28 +18,81 @@ pub struct ClaimId {
     pub counter: u64,
 }
 
-const PROTECTED: &[u8] = b"_c_";
-const SEPARATOR: &[u8] = b"-lock-";
+/// How claims are named. Clients order each other's claims by the number at the
+/// end, but some look only at those whose names are like their own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Dialect {
+    /// `_c_<32 hex>-lock-<10 digits>`, as kafka-kit, go-zookeeper, Curator and
+    /// `zookeeper-client` name theirs. kazoo respects these if it is told to,
+    /// by `extra_lock_patterns=("lock-",)`.
+    #[default]
+    Protected,
+    /// `<32 hex>__lock__<10 digits>`, as kazoo names its own: for a queue with
+    /// kazoo clients that cannot be told. Clients other than kazoo and zklock
+    /// may stumble over such names.
+    Kazoo,
+}
+
+impl Dialect {
+    const ALL: [Self; 2] = [Self::Protected, Self::Kazoo];
+
+    /// What stands before and behind the 32 digits.
+    const fn frame(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Protected => ("_c_", "-lock-"),
+            Self::Kazoo => ("", "__lock__"),
+        }
+    }
+
+    /// How the claim of this name is named: by zklock or by any of the clients
+    /// that are listed with the dialect. `None` if that is not known, or the
+    /// name is no contender's.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Option<Self> {
+        sequence_number(name)?;
+        let end = name
+            .iter()
+            .rposition(|byte| !byte.is_ascii_digit() && *byte != b'-')?;
+        // A number's sign, and a separator's last byte, are the same.
+        let stem = name.get(..=end)?;
+        Self::ALL.into_iter().find(|dialect| {
+            let (before, behind) = dialect.frame();
+            let behind = behind.trim_end_matches('-');
+            stem.starts_with(before.as_bytes()) && stem.ends_with(behind.as_bytes())
+        })
+    }
+}
+
 const HEX_DIGITS: usize = 32;
 
 impl ClaimId {
     /// What the claim's name begins with; the server appends the number.
     #[must_use]
-    pub fn prefix(self) -> String {
+    pub fn prefix(self, dialect: Dialect) -> String {
         let Self {
             session_id,
             counter,
         } = self;
-        format!("_c_{:016x}{counter:016x}-lock-", session_id as u64)
+        let (before, behind) = dialect.frame();
+        let session_id = session_id as u64;
+        format!("{before}{session_id:016x}{counter:016x}{behind}")
     }
 
     /// The id in a child's name, if this client's code wrote that name.
     #[must_use]
     pub fn parse(name: &[u8]) -> Option<Self> {
-        let rest = name.strip_prefix(PROTECTED)?;
+        Dialect::ALL
+            .into_iter()
+            .find_map(|dialect| Self::parse_as(dialect, name))
+    }
+
+    fn parse_as(dialect: Dialect, name: &[u8]) -> Option<Self> {
+        let (before, behind) = dialect.frame();
+        let rest = name.strip_prefix(before.as_bytes())?;
         let (digits, rest) = rest.split_at_checked(HEX_DIGITS)?;
-        let suffix = rest.strip_prefix(SEPARATOR)?;
-        let number = sequence_number(suffix)?;
+        let suffix = rest.strip_prefix(behind.as_bytes())?;
+        // With the separator: the sign is one only behind it.
+        let number = sequence_number(rest)?;
         // All of it is the number: nothing but digits, and its sign.
         let others = suffix.iter().filter(|byte| !byte.is_ascii_digit()).count();
         if others != usize::from(number < 0) {
@@ -121,10 +174,16 @@ mod tests {
                 session_id,
                 counter: 7,
             };
-            let name = format!("{}0000000027", id.prefix());
-            assert_eq!(id.prefix().len(), 3 + 32 + 6);
-            assert_eq!(ClaimId::parse(name.as_bytes()), Some(id));
-            assert_eq!(sequence_number(name.as_bytes()), Some(27));
+            for (dialect, length) in [(Dialect::Protected, 41), (Dialect::Kazoo, 40)] {
+                let prefix = id.prefix(dialect);
+                assert_eq!(prefix.len(), length);
+                for number in [27, i32::MAX, -1, i32::MIN] {
+                    let name = format!("{prefix}{number:010}");
+                    assert_eq!(ClaimId::parse(name.as_bytes()), Some(id), "{name}");
+                    assert_eq!(sequence_number(name.as_bytes()), Some(number));
+                    assert_eq!(Dialect::of(name.as_bytes()), Some(dialect));
+                }
+            }
         }
     }
 
@@ -137,11 +196,34 @@ mod tests {
             "_c_83c1bcf372c265e9ac7ee364e5d3bac-lock-0000000027",
             "_c_83c1bcf372c265e9ac7ee364e5d3bac5-lease-0000000027",
             "_c_83c1bcf3-72c2-65e9-ac7e-e364e5d3bac5-lock-0000000027",
-            "83c1bcf372c265e9ac7ee364e5d3bac5__lock__0000000027",
+            "83c1bcf372c265e9ac7ee364e5d3bac5__rlock__0000000027",
+            "_c_83c1bcf372c265e9ac7ee364e5d3bac5__lock__0000000027",
+            "83c1bcf372c265e9ac7ee364e5d3bac5-lock-0000000027",
             "_c_+3c1bcf372c265e9ac7ee364e5d3bac5-lock-0000000027",
             "_c_83c1bcf372c265e9ac7ee364e5d3bac5-lock-x0000000027",
         ] {
             assert_eq!(ClaimId::parse(name.as_bytes()), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn dialects_are_told_by_what_stands_around_the_unique_part() {
+        for (name, dialect) in [
+            (
+                "_c_83c1bcf3-72c2-65e9-ac7e-e364e5d3bac5-lock-0000000028",
+                Some(Dialect::Protected),
+            ),
+            (
+                "83c1bcf372c265e9ac7ee364e5d3bac5__lock__-000000029",
+                Some(Dialect::Kazoo),
+            ),
+            ("83c1bcf372c265e9ac7ee364e5d3bac5__rlock__0000000029", None),
+            ("lock-0000000027", None),
+            ("_c_x-lease-0000000027", None),
+            ("0000000027", None),
+            ("_c_x-lock-", None),
+        ] {
+            assert_eq!(Dialect::of(name.as_bytes()), dialect, "{name}");
         }
     }
 

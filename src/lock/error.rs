@@ -20,6 +20,8 @@ pub enum AcquireError {
     AlreadyOwned,
     /// The timeout is zero. Nothing was sent.
     ZeroTimeout,
+    /// The TTL is zero. Nothing was sent.
+    ZeroTtl,
     /// The owner is longer than [`MAX_OWNER`](crate::lock::MAX_OWNER). Nothing
     /// was sent.
     OwnerTooLong {
@@ -38,8 +40,8 @@ pub enum AcquireError {
         /// The lock path.
         path: ZnodePath,
     },
-    /// The lock path has run out of numbers, after 2^31 children: the server
-    /// has none left, or those of the claims do not tell who is first.
+    /// The lock path has run out of numbers, after 2^31 children, and the
+    /// server gave the claim a name that is taken.
     SequenceExhausted {
         /// The lock path.
         path: ZnodePath,
@@ -68,6 +70,7 @@ impl fmt::Display for AcquireError {
             Self::ZeroTimeout => f.write_str(
                 "a timeout of zero leaves no time to acquire; use try_acquire to ask without waiting",
             ),
+            Self::ZeroTtl => f.write_str("a TTL of zero ends a lock before it begins; leave it out"),
             Self::OwnerTooLong { bytes } => write!(
                 f,
                 "an owner of {bytes} bytes is too long; at most {} are possible",
@@ -151,6 +154,8 @@ pub enum LostReason {
     LeaseExpired,
     /// The session is over, and the claim with it.
     Session(SessionLost),
+    /// The time for which it was asked is over.
+    TtlExpired,
     /// Someone else has deleted the claim.
     ClaimDeleted,
     /// It was released.
@@ -166,6 +171,7 @@ impl fmt::Display for LostReason {
                 f.write_str("the servers could not be reached in time to keep the session")
             }
             Self::Session(reason) => reason.fmt(f),
+            Self::TtlExpired => f.write_str("its TTL is over"),
             Self::ClaimDeleted => f.write_str("someone else has deleted its claim"),
             Self::Released => f.write_str("it was released"),
             Self::Closed => f.write_str("the session was closed"),

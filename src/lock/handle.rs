@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::MAX_OWNER;
 use super::acquisition::{AcquireRequest, AcquisitionId, LockId, LockSpec};
+use super::claim::Dialect;
 use super::error::{AcquireError, ReleaseError};
 use super::guard::{Guard, Ticket};
 use super::locks::{Ask, Grant, LockCommand, Locks};
@@ -53,6 +54,7 @@ impl Lock {
         let spec = LockSpec {
             id: LockId(next_name()),
             path: session.ensemble().chroot().join(&path),
+            dialect: Dialect::default(),
             acl: Arc::clone(&open),
             parent_acl: open,
         };
@@ -60,6 +62,13 @@ impl Lock {
             spec: Arc::new(spec),
             link: session.link(),
         })
+    }
+
+    /// Sets how the claims are named; see [`Dialect`] for who respects whom.
+    #[must_use]
+    pub fn with_dialect(mut self, dialect: Dialect) -> Self {
+        Arc::make_mut(&mut self.spec).dialect = dialect;
+        self
     }
 
     /// Sets the ACL of the claims; all is allowed to everyone unless set. Every
@@ -92,6 +101,7 @@ impl Lock {
             lock: self.clone(),
             owner: None,
             timeout: Duration::MAX,
+            ttl: None,
             waits: true,
         }
     }
@@ -104,6 +114,7 @@ impl Lock {
             lock: self.clone(),
             owner: None,
             timeout: TRY_TIMEOUT,
+            ttl: None,
             waits: false,
         }
     }
@@ -167,6 +178,7 @@ pub struct Acquire {
     lock: Lock,
     owner: Option<Arc<str>>,
     timeout: Duration,
+    ttl: Option<Duration>,
     waits: bool,
 }
 
@@ -186,9 +198,26 @@ impl Acquire {
         self
     }
 
+    /// For how long to hold the lock at the most; without it, as long as the
+    /// guard and the session last. Zero is an error.
+    ///
+    /// The guard is lost when so much time has passed since the grant, and the
+    /// claim deleted. Should the process be too stuck for that and its session
+    /// live on, those who wait delete the claim, by their own clocks, once they
+    /// have seen it at the head of the queue for the TTL and the session
+    /// timeout. Only zklock does that; other clients know of no TTL, or count
+    /// it otherwise.
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
     fn request(&self, id: AcquisitionId) -> Result<AcquireRequest, AcquireError> {
         if self.timeout.is_zero() {
             return Err(AcquireError::ZeroTimeout);
+        }
+        if self.ttl.is_some_and(|ttl| ttl.is_zero()) {
+            return Err(AcquireError::ZeroTtl);
         }
         let bytes = self.owner.as_ref().map_or(0, |owner| owner.len());
         if bytes > MAX_OWNER {
@@ -198,7 +227,7 @@ impl Acquire {
         Ok(AcquireRequest {
             id,
             lock: Arc::clone(&self.lock.spec),
-            metadata: metadata(self.owner.clone()),
+            metadata: metadata(self.owner.clone(), self.ttl),
             deadline: if forever {
                 Timestamp::MAX
             } else {
@@ -276,7 +305,7 @@ impl Future for Acquiring {
     }
 }
 
-fn metadata(owner: Option<Arc<str>>) -> Metadata {
+fn metadata(owner: Option<Arc<str>>, ttl: Option<Duration>) -> Metadata {
     /// The kernel's name for the machine, where it tells it in a file.
     static HOST: LazyLock<Option<Arc<str>>> = LazyLock::new(|| {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
@@ -289,5 +318,6 @@ fn metadata(owner: Option<Arc<str>>) -> Metadata {
         owner,
         host: HOST.clone(),
         pid: Some(std::process::id()),
+        ttl,
     }
 }

@@ -29,14 +29,17 @@ impl LeaseCell {
 #[derive(Debug)]
 pub(super) struct Hold {
     lease: LeaseCell,
+    /// When it ends by its TTL.
+    until: Timestamp,
     reason: OnceLock<LostReason>,
     lost: CancellationToken,
 }
 
 impl Hold {
-    pub(super) fn new(lease: LeaseCell) -> Self {
+    pub(super) fn new(lease: LeaseCell, until: Option<Timestamp>) -> Self {
         Self {
             lease,
+            until: until.unwrap_or(Timestamp::MAX),
             reason: OnceLock::new(),
             lost: CancellationToken::new(),
         }
@@ -65,8 +68,14 @@ impl Hold {
     pub(super) fn remaining(&self, found_out: impl FnOnce()) -> Result<Duration, LostReason> {
         // The lease first: were the session lost and another begun between the
         // two reads, the reason would be there by now.
-        let remaining = self.lease.get() - clock::now();
-        if remaining.is_zero() && self.lose(LostReason::LeaseExpired) {
+        let (lease, now) = (self.lease.get(), clock::now());
+        let remaining = lease.min(self.until) - now;
+        let reason = if lease <= now {
+            LostReason::LeaseExpired
+        } else {
+            LostReason::TtlExpired
+        };
+        if remaining.is_zero() && self.lose(reason) {
             found_out();
         }
         self.reason().map_or(Ok(remaining), Err)
@@ -81,7 +90,7 @@ mod tests {
     fn a_loss_is_latched_with_its_first_reason() {
         let lease = LeaseCell::default();
         lease.set(Some(clock::now() + Duration::from_secs(60)));
-        let hold = Hold::new(lease.clone());
+        let hold = Hold::new(lease.clone(), None);
         assert!(hold.remaining(|| {}).unwrap() > Duration::from_secs(50));
         lease.set(None);
         assert_eq!(hold.remaining(|| {}), Err(LostReason::LeaseExpired));
@@ -89,5 +98,16 @@ mod tests {
         lease.set(Some(clock::now() + Duration::from_secs(60)));
         hold.lose(LostReason::ClaimDeleted);
         assert_eq!(hold.remaining(|| {}), Err(LostReason::LeaseExpired));
+    }
+
+    #[test]
+    fn a_ttl_ends_it_before_the_lease_does() {
+        let lease = LeaseCell::default();
+        lease.set(Some(clock::now() + Duration::from_secs(60)));
+        let until = clock::now() + Duration::from_secs(30);
+        let hold = Hold::new(lease.clone(), Some(until));
+        assert!(hold.remaining(|| {}).unwrap() <= Duration::from_secs(30));
+        let hold = Hold::new(lease, Some(clock::now()));
+        assert_eq!(hold.remaining(|| {}), Err(LostReason::TtlExpired));
     }
 }

@@ -118,7 +118,16 @@ impl Locks {
 
     fn tell(&mut self, notice: Notice) {
         match notice {
-            Notice::Granted { id, token, znode } => self.granted(id, token, znode),
+            Notice::Granted {
+                id,
+                token,
+                znode,
+                until,
+            } => {
+                event!(info, znode = %znode, token = %token, "lock granted");
+                let hold = Arc::new(Hold::new(self.lease.clone(), until));
+                self.granted(id, Grant { token, znode, hold });
+            }
             Notice::Failed { id, error } => {
                 event!(info, error = %error, "lock not acquired");
                 let waiter = self.waiters.get_mut(&id);
@@ -158,16 +167,14 @@ impl Locks {
         }
     }
 
-    fn granted(&mut self, id: AcquisitionId, token: FencingToken, znode: Arc<str>) {
+    fn granted(&mut self, id: AcquisitionId, granted: Grant) {
         let Some(waiter) = self.waiters.get_mut(&id) else {
             return;
         };
-        event!(info, znode = %znode, token = %token, "lock granted");
-        let hold = Arc::new(Hold::new(self.lease.clone()));
-        waiter.hold = Some(Arc::clone(&hold));
+        waiter.hold = Some(Arc::clone(&granted.hold));
         if let Some(grant) = waiter.grant.take() {
             // If the future is gone, its drop has asked to leave the queue.
-            answer(grant, Ok(Grant { token, znode, hold }));
+            answer(grant, Ok(granted));
         }
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::json::{self, Value};
+
 /// A kafka-kit lock that uses a TTL counts this one from the moment of
 /// enqueueing, deletes claims past it, waiting ones too, and those without it.
 const NEVER: &str = "9999-12-31T23:59:59Z";
@@ -22,6 +24,8 @@ pub struct Metadata {
     pub host: Option<Arc<str>>,
     /// The process, if it is known.
     pub pid: Option<u32>,
+    /// For how long the lock is wanted at the most, from its grant on.
+    pub ttl: Option<Duration>,
 }
 
 impl Metadata {
@@ -40,6 +44,11 @@ impl Metadata {
         if let Some(pid) = self.pid {
             push_number(&mut json, r#","pid":"#, pid.into());
         }
+        if let Some(ttl) = self.ttl {
+            // Rounded up: what is removed is never too early.
+            let millis = ttl.as_nanos().div_ceil(1_000_000);
+            push_number(&mut json, r#","ttl_ms":"#, millis);
+        }
         push_number(
             &mut json,
             r#","session_timeout_ms":"#,
@@ -48,6 +57,57 @@ impl Metadata {
         json.push('}');
         json.into()
     }
+}
+
+/// What a claim's data say, whoever wrote them, as far as they do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub struct ClaimData {
+    /// The time of the request by the requestor's clock, as it was written.
+    pub timestamp: Option<String>,
+    /// The owner that the request names.
+    pub owner: Option<String>,
+    /// The name of the requestor's machine.
+    pub host: Option<String>,
+    /// The requestor's process.
+    pub pid: Option<u32>,
+    /// For how long the lock is wanted at the most, from its grant on.
+    pub ttl: Option<Duration>,
+    /// The timeout of the session that made the claim.
+    pub session_timeout: Option<Duration>,
+}
+
+impl ClaimData {
+    /// Reads what [`Metadata::encode`] writes, and what kafka-kit's lock does;
+    /// `None` if the data are no JSON object. Members of another type than
+    /// expected are passed over.
+    #[must_use]
+    pub fn decode(data: &[u8]) -> Option<Self> {
+        let mut read = Self::default();
+        for (name, value) in json::members(data)? {
+            match (name.as_str(), value) {
+                ("timestamp", Value::Text(text)) => read.timestamp = Some(text),
+                ("owner_id", Value::Text(text)) => {
+                    read.owner = Some(text).filter(|text| !text.is_empty());
+                }
+                ("host", Value::Text(text)) => read.host = Some(text),
+                ("pid", Value::Number(number)) => read.pid = number.parse().ok(),
+                ("ttl_ms", Value::Number(number)) => read.ttl = millis(&number),
+                ("session_timeout_ms", Value::Number(number)) => {
+                    read.session_timeout = millis(&number);
+                }
+                _ => {}
+            }
+        }
+        Some(read)
+    }
+}
+
+fn millis(number: &str) -> Option<Duration> {
+    let millis: u128 = number.parse().ok().filter(|millis| *millis > 0)?;
+    Some(Duration::from_millis(
+        u64::try_from(millis).unwrap_or(u64::MAX),
+    ))
 }
 
 fn push_number(json: &mut String, key: &str, number: u128) {
@@ -110,6 +170,7 @@ mod tests {
             owner: Some("a \"b\"\\\n\u{1}\u{1f512}".into()),
             host: Some("h".into()),
             pid: Some(7),
+            ttl: Some(Duration::from_micros(1_500_001)),
         };
         let json: serde_json::Value =
             serde_json::from_slice(&metadata.encode(Duration::from_secs(10))).unwrap();
@@ -121,9 +182,43 @@ mod tests {
                 "owner_id": "a \"b\"\\\n\u{1}\u{1f512}",
                 "host": "h",
                 "pid": 7,
+                "ttl_ms": 1_501,
                 "session_timeout_ms": 10_000,
             })
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let metadata = Metadata {
+            requested: Duration::ZERO,
+            owner: Some("a \"b\"\\\n\u{1}\u{1f512}".into()),
+            host: Some("h".into()),
+            pid: Some(7),
+            ttl: Some(Duration::from_secs(3)),
+        };
+        let read = ClaimData {
+            timestamp: Some("1970-01-01T00:00:00.000Z".into()),
+            owner: metadata.owner.as_deref().map(Into::into),
+            host: Some("h".into()),
+            pid: Some(7),
+            ttl: Some(Duration::from_secs(3)),
+            session_timeout: Some(Duration::from_secs(10)),
+        };
+        let data = metadata.encode(Duration::from_secs(10));
+        assert_eq!(ClaimData::decode(&data), Some(read));
+    }
+
+    #[test]
+    fn data_of_others_say_as_much_as_they_do() {
+        let odd = br#"{"owner_id":"","ttl_ms":0,"pid":-1,"host":7,"session_timeout_ms":"x"}"#;
+        assert_eq!(ClaimData::decode(odd), Some(ClaimData::default()));
+        let long = br#"{"ttl_ms":340282366920938463463374607431768211455}"#;
+        let ttl = ClaimData::decode(long).and_then(|data| data.ttl);
+        assert_eq!(ttl, Some(Duration::from_millis(u64::MAX)));
+        for data in [&b""[..], b"127.0.0.1", b"[]", b"\xff"] {
+            assert_eq!(ClaimData::decode(data), None);
+        }
     }
 
     #[test]

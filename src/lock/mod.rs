@@ -8,10 +8,12 @@
 //! # The recipe
 //!
 //! A claim is created and the queue listed in one write. If nothing is ahead,
-//! the lock is held after that one round trip. Otherwise only the claim
-//! directly ahead is watched. The set of claims ahead only shrinks, since a
-//! later one gets a larger number; so if that claim was the only one ahead,
-//! the news that it has gone is the grant, without another round trip.
+//! the lock is held after that one round trip. Otherwise the claim directly
+//! ahead is watched, and the one before that. The set of claims ahead only
+//! shrinks, since a later one gets a larger number; so if a claim was the only
+//! one ahead, the news that it has gone is the grant, without another round
+//! trip. The end of the one before is the time to find out that it will be, so
+//! that no hand-off waits for a listing, however long the queue is.
 
 mod acquisition;
 mod claim;
@@ -19,6 +21,7 @@ mod claims;
 mod effects;
 mod error;
 mod high_water;
+mod json;
 mod machine;
 mod metadata;
 mod queue;
@@ -36,11 +39,11 @@ mod locks;
 pub use acquisition::{
     AcquireRequest, AcquisitionId, Command, LockId, LockSpec, Notice, Op, Token,
 };
-pub use claim::{ClaimId, SequenceNumber, sequence_number};
+pub use claim::{ClaimId, Dialect, SequenceNumber, sequence_number};
 pub use claims::Claims;
 pub use error::{AcquireError, LostReason, ReleaseError};
 pub use high_water::{HighWater, StaleToken};
-pub use metadata::Metadata;
+pub use metadata::{ClaimData, Metadata};
 pub use token::FencingToken;
 
 #[cfg(feature = "tokio")]

@@ -1,61 +1,150 @@
 //! The order of a queue, and a claim's place in it.
+//!
+//! The order is that of the numbers, as every client has it, as long as they
+//! tell. A server counts the children of a parent with 32 bits: up to ZooKeeper
+//! 3.5 the count wraps to negative numbers, later ones stick at the largest and
+//! mix it with negative ones. Long before either the order becomes that of
+//! creation itself, by zxid, for which each claim has to be asked.
+
+use std::collections::BTreeMap;
 
 use super::claim::{ClaimId, SequenceNumber, sequence_number};
 use crate::proto::Children;
 
-/// From here on numbers may wrap or stick, and no longer tell the order alone.
+/// From here on numbers may wrap or stick, and no longer tell the order.
 const NEAR_THE_END: SequenceNumber = i32::MAX - (1 << 16);
 
+/// So many of the claims ahead are worth a watch: the predecessor, whose end
+/// may be the grant, and the one before it, whose end says that it will be.
+pub(super) const WATCHED: usize = 2;
+
 /// What a listing says of one claim.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It is not there.
+    Missing,
+    /// The numbers leave open who is first: it takes the zxids at which these
+    /// claims were created, the own one among them.
+    Unclear(Vec<Box<[u8]>>),
+    /// It is there, with these ahead.
+    Place(Place),
+}
+
+/// The claims ahead of one.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(super) struct Place {
-    /// The name of the claim directly ahead; `None` at the head of the queue.
-    pub(super) predecessor: Option<Box<[u8]>>,
-    /// How many claims are ahead.
-    pub(super) ahead: usize,
-    /// The numbers do not tell who is first: two are the same, or the own one
-    /// is where the server's count sticks or wraps.
-    pub(super) unordered: bool,
-    /// The numbers tell the order for sure, so that nothing can be ahead once
-    /// the last claim ahead has gone.
-    pub(super) numbers_hold: bool,
+    /// Those to watch, the nearest first; none at the head of the queue.
+    pub(super) nearest: Vec<Box<[u8]>>,
+    /// How many more are ahead.
+    pub(super) further: usize,
+    /// The first of all, if that is not the claim itself.
+    pub(super) head: Option<Box<[u8]>>,
+    /// What is ahead can only become less: what is gone of it is gone for good.
+    pub(super) shrinks: bool,
 }
 
-/// Whether the claim numbered `a` comes before the one numbered `b`. Up to
-/// ZooKeeper 3.5 the count wraps to negative numbers, so this wraps too.
-pub(super) const fn precedes(a: SequenceNumber, b: SequenceNumber) -> bool {
-    a.wrapping_sub(b) < 0
-}
+/// The zxids at which claims were created, by name, as far as they are there.
+pub(super) type Czxids = BTreeMap<Box<[u8]>, i64>;
 
-/// The place of the claim `own` among the children of a lock path, or `None`
-/// if it is not among them.
-pub(super) fn place(children: &Children, own: &[u8], number: SequenceNumber) -> Option<Place> {
-    let mut found = false;
-    let mut place = Place {
-        predecessor: None,
-        ahead: 0,
-        unordered: !(0..SequenceNumber::MAX).contains(&number),
-        numbers_hold: true,
-    };
-    let mut nearest: Option<(SequenceNumber, &[u8])> = None;
-    for name in children.iter() {
+/// Where the claim `own` stands among the children of a lock path.
+pub(super) fn standing(children: &Children, own: &[u8], number: SequenceNumber) -> Standing {
+    let (mut found, mut tied, mut numbers_tell) = (false, false, true);
+    let mut ahead: usize = 0;
+    // The nearest and the second nearest, and the first of all.
+    let (mut nearest, mut second, mut head) = (None, None, None);
+    for name in children {
         let Some(other) = sequence_number(name) else {
             continue;
         };
-        place.numbers_hold &= (0..NEAR_THE_END).contains(&other);
+        numbers_tell &= (0..NEAR_THE_END).contains(&other);
         if name == own {
             found = true;
         } else if other == number {
-            place.unordered = true;
-        } else if precedes(other, number) {
-            place.ahead += 1;
-            if nearest.is_none_or(|(number, _)| precedes(number, other)) {
-                nearest = Some((other, name));
+            tied = true;
+        } else if other < number {
+            let this = Some((other, name));
+            ahead = ahead.saturating_add(1);
+            if this > nearest {
+                (nearest, second) = (this, nearest);
+            } else if this > second {
+                second = this;
+            }
+            if head.is_none() || this < head {
+                head = this;
             }
         }
     }
-    place.predecessor = nearest.map(|(_, name)| name.into());
-    found.then_some(place)
+    if !found {
+        Standing::Missing
+    } else if !numbers_tell {
+        Standing::Unclear(contenders(children, |_| true))
+    } else if tied {
+        Standing::Unclear(contenders(children, |other| other == number))
+    } else {
+        let nearest = [nearest, second].into_iter().flatten();
+        let names = nearest.map(|(_, name)| name).collect();
+        let head = head.map(|(_, name)| name);
+        Standing::Place(Place::behind(names, ahead, head, true))
+    }
+}
+
+/// As [`standing`], where the numbers leave it open, once it is known when
+/// whatever was unclear was created; what `czxids` lacks has gone meanwhile.
+pub(super) fn standing_by_creation(
+    children: &Children,
+    own: &[u8],
+    number: SequenceNumber,
+    czxids: &Czxids,
+) -> Standing {
+    let mut numbers = children.iter().filter_map(sequence_number);
+    let numbers_tell = numbers.all(|number| (0..NEAR_THE_END).contains(&number));
+    // Numbers that are good but for a tie still come first.
+    let rank = |name: &[u8]| match sequence_number(name)? {
+        _ if !numbers_tell => Some((0, *czxids.get(name)?)),
+        other if other == number => Some((other, *czxids.get(name)?)),
+        other => Some((other, 0)),
+    };
+    let Some(own_rank) = rank(own) else {
+        return Standing::Missing;
+    };
+    let mut ahead: Vec<_> = children
+        .iter()
+        .filter_map(|name| Some((rank(name)?, name)))
+        .filter(|(rank, _)| *rank < own_rank)
+        .collect();
+    ahead.sort_unstable();
+    let names = ahead.iter().map(|(_, name)| *name);
+    let nearest = names.rev().take(WATCHED).collect();
+    Standing::Place(Place::behind(
+        nearest,
+        ahead.len(),
+        ahead.first().map(|(_, name)| *name),
+        false,
+    ))
+}
+
+impl Place {
+    /// Only where what is ahead is bound to shrink there is a use in watching
+    /// more than the nearest.
+    fn behind(mut nearest: Vec<&[u8]>, ahead: usize, head: Option<&[u8]>, ordered: bool) -> Self {
+        let shrinks = ordered && !nearest.iter().any(|name| may_reuse_its_number(name));
+        nearest.truncate(if shrinks { WATCHED } else { 1 });
+        Self {
+            further: ahead.saturating_sub(nearest.len()),
+            nearest: nearest.into_iter().map(Into::into).collect(),
+            head: head.map(Into::into),
+            shrinks,
+        }
+    }
+}
+
+/// The names of the contenders whose number is as wanted.
+fn contenders(children: &Children, wanted: impl Fn(SequenceNumber) -> bool) -> Vec<Box<[u8]>> {
+    children
+        .iter()
+        .filter(|name| sequence_number(name).is_some_and(&wanted))
+        .map(Into::into)
+        .collect()
 }
 
 /// Whether the deletion of this claim may leave another with the same number:
@@ -79,44 +168,69 @@ pub(super) fn of_session(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lock::claim::Dialect;
 
-    fn place_of(own: &str, others: &[&str]) -> Option<Place> {
-        let children: Children = others.iter().collect();
-        place(
-            &children,
-            own.as_bytes(),
-            sequence_number(own.as_bytes()).unwrap(),
-        )
+    fn children(names: &[&str]) -> Children {
+        names.iter().collect()
+    }
+
+    fn standing_of(own: &str, others: &[&str]) -> Standing {
+        let number = sequence_number(own.as_bytes()).unwrap();
+        standing(&children(others), own.as_bytes(), number)
+    }
+
+    fn place_of(own: &str, others: &[&str]) -> Place {
+        match standing_of(own, others) {
+            Standing::Place(place) => place,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn boxed(names: &[&str]) -> Vec<Box<[u8]>> {
+        names.iter().map(|name| name.as_bytes().into()).collect()
     }
 
     #[test]
-    fn the_head_has_no_predecessor() {
-        let place = place_of("a-0000000003", &["b-0000000004", "a-0000000003"]).unwrap();
-        assert_eq!(
-            place,
-            Place {
-                predecessor: None,
-                ahead: 0,
-                unordered: false,
-                numbers_hold: true
-            }
-        );
+    fn the_head_has_nothing_ahead() {
+        let place = place_of("a-0000000003", &["b-0000000004", "a-0000000003"]);
+        let head = Place {
+            shrinks: true,
+            ..Place::default()
+        };
+        assert_eq!(place, head);
     }
 
     #[test]
-    fn the_predecessor_is_the_next_lower_number_whatever_its_name() {
-        let others = [
+    fn the_nearest_are_those_with_the_next_lower_numbers_whatever_their_names() {
+        let mut names = [
             "z-0000000001",
             "a-0000000009",
             "q__lock__0000000002",
-            "own-0000000003",
+            "own-0000000004",
+            "m-0000000003",
         ];
-        let place = place_of("own-0000000003", &others).unwrap();
-        assert_eq!(
-            place.predecessor.as_deref(),
-            Some(&b"q__lock__0000000002"[..])
-        );
-        assert_eq!(place.ahead, 2);
+        for _ in 0..names.len() {
+            names.rotate_left(1);
+            let place = place_of("own-0000000004", &names);
+            assert_eq!(
+                place.nearest,
+                boxed(&["m-0000000003", "q__lock__0000000002"])
+            );
+            assert_eq!(place.head.as_deref(), Some(&b"z-0000000001"[..]));
+            assert_eq!((place.further, place.shrinks), (1, true));
+        }
+    }
+
+    #[test]
+    fn a_number_that_may_come_back_is_watched_alone() {
+        for marked in ["x__WRIT__0000000001", "x__READ__0000000001"] {
+            let place = place_of(
+                "own-0000000003",
+                &[marked, "m-0000000002", "own-0000000003"],
+            );
+            assert_eq!(place.nearest, boxed(&["m-0000000002"]));
+            assert_eq!((place.further, place.shrinks), (1, false));
+        }
     }
 
     #[test]
@@ -128,21 +242,79 @@ mod tests {
             "x-00000000001",
             "own-0000000003",
         ];
-        assert_eq!(place_of("own-0000000003", &others).unwrap().ahead, 0);
+        assert_eq!(place_of("own-0000000003", &others).head, None);
     }
 
     #[test]
     fn a_claim_that_is_not_listed_has_no_place() {
-        assert_eq!(place_of("own-0000000003", &["b-0000000001"]), None);
+        let standing = standing_of("own-0000000003", &["b-0000000001"]);
+        assert_eq!(standing, Standing::Missing);
+    }
+
+    /// Asks for all, and has them created in the order given.
+    fn created_in_order(own: &str, names: &[&str], asked: &[&str]) -> Standing {
+        assert_eq!(standing_of(own, names), Standing::Unclear(boxed(asked)));
+        let czxids = (1..).zip(boxed(asked)).map(|(czxid, name)| (name, czxid));
+        let number = sequence_number(own.as_bytes()).unwrap();
+        standing_by_creation(&children(names), own.as_bytes(), number, &czxids.collect())
     }
 
     #[test]
-    fn the_order_survives_the_wrap_but_numbers_alone_do_not_hold_there() {
-        let others = ["a-2147483647", "a--2147483648", "a--2147483647"];
-        let place = place_of("a--2147483647", &others).unwrap();
-        assert_eq!(place.predecessor.as_deref(), Some(&b"a--2147483648"[..]));
-        assert_eq!(place.ahead, 2);
-        assert!(!place.numbers_hold);
+    fn where_numbers_end_the_order_is_that_of_creation() {
+        for odd in ["b--2147483648", "b-2147483647", "b-2147418111"] {
+            let names = [
+                "a-2147483646",
+                "junk",
+                "c-0000000005",
+                odd,
+                "own-0000000002",
+            ];
+            let asked = ["a-2147483646", "c-0000000005", odd, "own-0000000002"];
+            let Standing::Place(place) = created_in_order("own-0000000002", &names, &asked) else {
+                panic!("{odd}");
+            };
+            assert_eq!(place.nearest, boxed(&[odd]));
+            assert_eq!(place.head.as_deref(), Some(&b"a-2147483646"[..]));
+            assert_eq!((place.further, place.shrinks), (2, false));
+        }
+        let names = ["own--2147483648", "a-2147483647"];
+        let Standing::Place(place) = created_in_order("own--2147483648", &names, &names) else {
+            panic!();
+        };
+        assert_eq!(place, Place::default());
+    }
+
+    #[test]
+    fn a_tie_is_decided_by_creation_and_changes_nothing_else() {
+        let names = [
+            "first-0000000003",
+            "own-0000000003",
+            "x-0000000002",
+            "y-0000000009",
+        ];
+        let asked = ["first-0000000003", "own-0000000003"];
+        let Standing::Place(place) = created_in_order("own-0000000003", &names, &asked) else {
+            panic!();
+        };
+        assert_eq!(place.nearest, boxed(&["first-0000000003"]));
+        assert_eq!(place.head.as_deref(), Some(&b"x-0000000002"[..]));
+        let asked = ["own-0000000003", "second-0000000003"];
+        let Standing::Place(place) = created_in_order("own-0000000003", &asked, &asked) else {
+            panic!();
+        };
+        assert_eq!(place, Place::default());
+    }
+
+    #[test]
+    fn what_has_gone_meanwhile_is_not_ahead() {
+        let names = children(&["a-2147483647", "own-2147483647"]);
+        let own = &b"own-2147483647"[..];
+        let number = SequenceNumber::MAX;
+        let czxids = Czxids::from([(own.into(), 7)]);
+        let place = standing_by_creation(&names, own, number, &czxids);
+        assert_eq!(place, Standing::Place(Place::default()));
+        let standing = standing_by_creation(&names, own, number, &Czxids::default());
+        assert_eq!(standing, Standing::Missing);
     }
 
     #[test]
@@ -153,7 +325,7 @@ mod tests {
                 session_id: -2,
                 counter: 5
             }
-            .prefix()
+            .prefix(Dialect::default())
         );
         let other = format!(
             "{}0000000002",
@@ -161,7 +333,7 @@ mod tests {
                 session_id: 3,
                 counter: 5
             }
-            .prefix()
+            .prefix(Dialect::default())
         );
         let children: Children = [ours.as_str(), other.as_str(), "x-0000000003"]
             .iter()

@@ -126,24 +126,6 @@ fn a_claim_is_ours_only_if_its_owner_and_its_zxid_are() {
 }
 
 #[test]
-fn claims_that_their_numbers_do_not_order_are_given_up() {
-    for (number, other) in [(5, 5), (i32::MAX, i32::MAX), (i32::MAX, 6), (i32::MIN, 6)] {
-        let mut client = Client::connected();
-        let id = client.acquire("/l");
-        client.batch();
-        client.created(number);
-        client.listed([&*format!("x-lock-{other:010}"), &*format!("#1:{number}")]);
-        let path = ZnodePath::new("/l").expect("a path");
-        client.expect_notices([failed(id, AcquireError::SequenceExhausted { path })]);
-        client.batch();
-        client.refused(ErrorCode::NoNode); // the own watch
-        client.deleted();
-        client.expect_notices([left(id)]);
-        nothing_is_left(&mut client);
-    }
-}
-
-#[test]
 fn a_try_on_a_free_lock_is_an_acquire() {
     let mut client = Client::connected();
     let id = client.acquire_with("/l", |request| request.waits = false);

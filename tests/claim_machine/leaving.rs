@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zklock::lock::{AcquireError, ClaimId, LostReason, ReleaseError};
+use zklock::lock::{AcquireError, ClaimId, Dialect, LostReason, ReleaseError};
 use zklock::proto::{ErrorCode, ZnodePath};
 use zklock::session::Timestamp;
 
@@ -395,17 +395,19 @@ fn claims_of_this_session_that_no_acquisition_knows_are_swept() {
         session_id: client.session_id - 1,
         counter: 1,
     };
-    let older = format!("{}0000000008", older.prefix());
+    let older = format!("{}0000000008", older.prefix(Dialect::default()));
     client.listed(["#1:0", "#77:3", &older, OTHER, "#3:9"]);
     client.expect([
         "exists /l/#3:9 watch",
         "delete /l/#1:0",
         "delete /l/#77:3",
         &format!("list /l/{older} watch"),
+        "list /l/#77:3 watch",
     ]);
     client.seen(czxid);
     client.refused(ErrorCode::NoNode);
     client.deleted();
+    client.watched();
     client.watched();
     client.expect_notices([]);
     for (id, delete) in [(second, "delete /m/#2:0"), (third, "delete /l/#3:9")] {
@@ -427,7 +429,11 @@ fn claims_of_other_acquisitions_are_not_swept() {
     client.created(2);
     // The fourth's create is done, though its reply is still to come.
     client.listed(["#1:0", "#2:1", "#3:2", "#4:3"]);
-    client.expect(["exists /l/#3:2 watch", "list /l/#2:1 watch"]);
+    client.expect([
+        "exists /l/#3:2 watch",
+        "list /l/#2:1 watch",
+        "list /l/#1:0 watch",
+    ]);
 }
 
 #[test]

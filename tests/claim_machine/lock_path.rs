@@ -2,9 +2,9 @@
 
 use zklock::proto::{ErrorCode, EventType};
 
-use crate::OTHER;
-use crate::support::scripted::BEAT;
 use crate::support::scripted::client::Client;
+use crate::support::scripted::{BEAT, T};
+use crate::{FURTHER, OTHER};
 
 #[test]
 fn where_the_predecessor_may_not_be_read_the_lock_path_is_watched() {
@@ -55,10 +55,16 @@ fn the_lock_path_that_is_watched_is_listed_from_time_to_time() {
     client.batch();
     client.seen(czxid);
     client.refused(ErrorCode::NoAuth);
-    for _ in 0..3 {
+    for round in 0..3 {
         client.expect(["list /l watch"]);
         client.listed([OTHER, "#1:4"]);
-        client.advance(BEAT * 10);
+        if round == 0 {
+            client.advance(T);
+            client.head_without_a_ttl(OTHER);
+            client.advance(BEAT * 10 - T);
+        } else {
+            client.advance(BEAT * 10);
+        }
     }
     client.expect(["list /l watch"]);
 }
@@ -95,22 +101,20 @@ fn two_who_watch_the_lock_path_are_both_woken_however_their_listings_cross() {
 #[test]
 fn a_refusal_that_crosses_a_listing_has_it_made_again_with_a_watch() {
     let mut client = Client::connected();
-    let (_, held_czxid) = client.hold("/l", 1);
     client.acquire("/l");
     client.batch();
-    let czxid = client.created(1);
-    client.listed(["#1:0", "#2:1"]);
-    client.expect(["exists /l/#2:1 watch", "list /l/#1:0 watch"]);
+    let czxid = client.created(4);
+    client.listed(["x-0000000001", FURTHER, OTHER, "#1:4"]);
+    client.batch();
     client.seen(czxid);
-    // The holder's own watch fires: a look that has no watch is under way.
-    let held = client.path("/l", "#1:0");
-    client.event(EventType::NodeDataChanged, &held);
-    client.expect(["exists /l/#1:0 watch", "list /l"]);
+    // The second in line goes: a look that has no watch is under way.
+    client.event(EventType::NodeDeleted, &format!("/l/{FURTHER}"));
+    client.expect(["list /l"]);
     client.refused(ErrorCode::NoAuth);
     client.expect(["list /l watch"]);
-    client.seen(held_czxid);
-    client.listed(["#1:0", "#2:1"]);
-    client.listed(["#1:0", "#2:1"]);
+    client.refused(ErrorCode::NoNode); // the second's watch
+    client.listed(["x-0000000001", OTHER, "#1:4"]);
+    client.listed(["x-0000000001", OTHER, "#1:4"]);
     client.expect_nothing();
     client.event(EventType::NodeChildrenChanged, "/l");
     client.expect(["list /l watch"]);

@@ -5,11 +5,14 @@
 mod support;
 
 mod acquiring;
+mod creation_order;
 mod leaving;
 mod lock_path;
 mod reattaching;
 mod refusals;
+mod second_in_line;
 mod sessions;
+mod ttl;
 mod waiting;
 
 use support::scripted::client::Client;

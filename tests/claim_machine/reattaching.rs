@@ -1,6 +1,6 @@
 //! A connection that breaks and a session that lives on.
 
-use zklock::lock::{AcquireError, ClaimId, LostReason};
+use zklock::lock::{AcquireError, ClaimId, Dialect, LostReason};
 use zklock::proto::{ErrorCode, EventType};
 
 use crate::support::scripted::BEAT;
@@ -251,7 +251,7 @@ fn a_path_that_is_not_the_claims_is_not_believed() {
         counter: 1,
     };
     let foreign = [
-        format!("/l/{}0000000004", other_session.prefix()),
+        format!("/l/{}0000000004", other_session.prefix(Dialect::default())),
         "/l/#77:4".to_owned(),
         "/m/#1:4".to_owned(),
         "/l".to_owned(),

@@ -165,7 +165,9 @@ fn a_connection_that_answers_without_its_leader_keeps_no_lease() {
 fn at_the_head_with_a_stale_lease_a_waiter_waits_for_the_next_evidence() {
     let mut client = Client::connected();
     let (id, czxid) = client.wait((1, 4), [OTHER]);
-    client.advance(BEAT * 10);
+    client.advance(T);
+    client.head_without_a_ttl(OTHER);
+    client.advance(BEAT * 10 - T);
     client.expect([&*format!("list /l/{OTHER} watch")]);
     client.watched();
     let lease = client.lease();

@@ -16,6 +16,7 @@ pub(crate) enum Step {
         lock: usize,
         waits: bool,
         deadline: Option<Duration>,
+        ttl: Option<Duration>,
     },
     /// Ends one of the acquisitions so far, whatever it has come to.
     Leave(prop::sample::Index),
@@ -48,10 +49,13 @@ impl Step {
         let lock = || prop_oneof![3 => Just(0_usize), 1 => Just(1_usize)];
         let deadline = prop::option::weighted(0.3, up_to(T * 2));
         let waits = prop::bool::weighted(0.9);
+        let ttl = prop::option::weighted(0.3, up_to(T));
         prop_oneof![
-            10 => (client(), lock(), waits, deadline).prop_map(|(client, lock, waits, deadline)| {
-                Self::Acquire { client, lock, waits, deadline }
-            }),
+            10 => (client(), lock(), waits, deadline, ttl).prop_map(
+                |(client, lock, waits, deadline, ttl)| {
+                    Self::Acquire { client, lock, waits, deadline, ttl }
+                },
+            ),
             8 => any::<prop::sample::Index>().prop_map(Self::Leave),
             4 => client().prop_map(Self::Accept),
             8 => (client(), 1..4_usize).prop_map(|(client, n)| Self::Deliver(client, n)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use zklock::lock::{AcquisitionId, Claims, Command, FencingToken, Notice};
+use zklock::lock::{AcquireRequest, AcquisitionId, Claims, Command, FencingToken, Notice};
 use zklock::session::{Action, Cause, Engine, Io, SessionConfig, Timestamp};
 
 use crate::step::Step;
@@ -27,6 +27,8 @@ struct Acquisition {
     answers: u32,
     /// The znode, while the user has been told of the grant and of no loss.
     held: Option<Arc<str>>,
+    /// When that ends by its TTL.
+    until: Option<Timestamp>,
 }
 
 struct Client {
@@ -83,8 +85,13 @@ impl World {
                 lock,
                 waits,
                 deadline,
+                ttl,
             } => {
-                self.acquire(client, lock, waits, deadline);
+                self.acquire(client, lock, |request, now| {
+                    request.waits = waits;
+                    request.deadline = deadline.map_or(Timestamp::MAX, |time| now + time);
+                    request.metadata.ttl = ttl;
+                });
             }
             Step::Leave(index) => {
                 let ids: Vec<_> = self.acquisitions.keys().copied().collect();
@@ -124,8 +131,9 @@ impl World {
         for (id, acquisition) in &self.acquisitions {
             let (lock, client) = (LOCKS[acquisition.lock], &self.clients[acquisition.client]);
             let lease = client.engine.recipe().lease();
+            let within = |until: Option<Timestamp>| until.is_some_and(|until| self.now < until);
             if let Some(znode) = &acquisition.held {
-                if lease.is_some_and(|until| self.now < until) {
+                if within(lease) && (acquisition.until.is_none() || within(acquisition.until)) {
                     let head = self.server.head(lock);
                     assert_eq!(head.as_deref(), Some(&**znode), "{id:?} at {:?}", self.now);
                 }
@@ -189,21 +197,25 @@ impl World {
         }
     }
 
-    fn acquire(&mut self, client: ClientId, lock: usize, waits: bool, deadline: Option<Duration>) {
+    fn acquire(
+        &mut self,
+        client: ClientId,
+        lock: usize,
+        change: impl FnOnce(&mut AcquireRequest, Timestamp),
+    ) {
         if self.clients[client].paused {
             return;
         }
         let id = AcquisitionId(self.acquisitions.len() as u64);
         let mut request = acquire_request(id, LOCKS[lock]);
-        request.waits = waits;
-        request.deadline = deadline.map_or(Timestamp::MAX, |time| self.now + time);
-        let (left, answers, held) = (false, 0, None);
+        change(&mut request, self.now);
         let acquisition = Acquisition {
             client,
             lock,
-            left,
-            answers,
-            held,
+            left: false,
+            answers: 0,
+            held: None,
+            until: None,
         };
         self.acquisitions.insert(id, acquisition);
         self.clients[client]
@@ -324,7 +336,12 @@ impl World {
 
     fn note(&mut self, notice: Notice) {
         match notice {
-            Notice::Granted { id, token, znode } => {
+            Notice::Granted {
+                id,
+                token,
+                znode,
+                until,
+            } => {
                 let acquisition = self.acquisitions.get_mut(&id).expect("it was asked for");
                 let last = self.tokens[acquisition.lock].replace(token);
                 assert!(
@@ -332,6 +349,7 @@ impl World {
                     "{last:?} before {token:?}"
                 );
                 acquisition.answer();
+                acquisition.until = until;
                 acquisition.held = Some(znode).filter(|_| !acquisition.left);
             }
             Notice::Failed { id, .. } => {

@@ -43,6 +43,8 @@ struct Node {
     owner: i64,
     /// How many children were created.
     children: i32,
+    data: Option<Bytes>,
+    version: i32,
 }
 
 #[derive(Debug)]
@@ -219,13 +221,30 @@ impl Server {
     fn execute(&mut self, client: ClientId, session: i64, request: Request) -> Answer {
         if !matches!(
             request,
-            Request::Exists { .. } | Request::GetChildren { .. } | Request::Ping
+            Request::Exists { .. }
+                | Request::GetData { .. }
+                | Request::GetChildren { .. }
+                | Request::Ping
         ) {
             self.catch_up(client);
         }
         match request {
-            Request::Create { path, mode, .. } => self.create(session, path, mode),
-            Request::Delete { path, .. } => self.delete(&path).map(|()| Reply::Delete),
+            Request::Create {
+                path, mode, data, ..
+            } => self.create(session, path, mode, data),
+            Request::Delete { path, version } => {
+                let found = stat(&self.nodes, &path)?.version;
+                if version != -1 && version != found {
+                    return Err(ErrorCode::BadVersion);
+                }
+                self.delete(&path).map(|()| Reply::Delete)
+            }
+            Request::GetData { path, .. } => {
+                let nodes = self.seen_by(client).1;
+                let stat = stat(nodes, &path)?;
+                let data = nodes.get(&path).and_then(|node| node.data.clone());
+                Ok(Reply::GetData { data, stat })
+            }
             Request::Exists { path, watch } => {
                 // A watch on a znode that is missing waits for its creation.
                 self.watch(client, watch, &path, Kind::Data);
@@ -249,7 +268,13 @@ impl Server {
         }
     }
 
-    fn create(&mut self, session: i64, path: Arc<str>, mode: CreateMode) -> Answer {
+    fn create(
+        &mut self,
+        session: i64,
+        path: Arc<str>,
+        mode: CreateMode,
+        data: Option<Bytes>,
+    ) -> Answer {
         self.transaction();
         let parent = parent(&path).to_owned();
         let number = match self.nodes.get_mut(&*parent) {
@@ -272,6 +297,8 @@ impl Server {
             czxid: self.zxid,
             owner: if ephemeral { session } else { 0 },
             children: 0,
+            data,
+            version: 0,
         };
         self.nodes.insert(Arc::clone(&path), node);
         self.fire(EventType::NodeCreated, &path, &[Kind::Data]);
@@ -293,13 +320,16 @@ impl Server {
     /// Someone writes to a znode.
     pub(crate) fn touch(&mut self, path: &str) {
         self.transaction();
+        if let Some(node) = self.nodes.get_mut(path) {
+            node.version += 1;
+        }
         self.fire(EventType::NodeDataChanged, path, &[Kind::Data]);
     }
 
     /// Another client's claim, of a session that does not end.
     pub(crate) fn create_foreign(&mut self, parent: &str) {
         let path = format!("{parent}/foreign-lock-").into();
-        let _ = self.create(i64::MAX, path, CreateMode::EphemeralSequential);
+        let _ = self.create(i64::MAX, path, CreateMode::EphemeralSequential, None);
     }
 
     fn end_session(&mut self, id: i64) {
@@ -362,6 +392,7 @@ fn stat(tree: &Tree, path: &str) -> Result<Stat, ErrorCode> {
     Ok(Stat {
         czxid: node.czxid,
         ephemeral_owner: node.owner,
+        version: node.version,
         ..Stat::default()
     })
 }

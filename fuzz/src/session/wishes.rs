@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use zklock::lock::{
-    AcquireRequest, AcquisitionId, Claims, Command, LockId, LockSpec, Metadata, Notice, Token,
+    AcquireRequest, AcquisitionId, Claims, Command, Dialect, LockId, LockSpec, Metadata, Notice,
+    Token,
 };
 use zklock::proto::{Acl, Request, ZnodePath};
 use zklock::session::{Recipe, RecipeInput, SessionEvent, Timestamp};
@@ -186,6 +187,7 @@ fn spec(lock: u8) -> Arc<LockSpec> {
     Arc::new(LockSpec {
         id: LockId(which as u64),
         path: ZnodePath::new(paths[which]).expect("a path"),
+        dialect: Dialect::default(),
         acl: Arc::clone(&acl),
         parent_acl: acl,
     })

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::lock::claim::SequenceNumber;
+use crate::lock::queue::Czxids;
+use crate::proto::Children;
 
 /// A znode in the queue that is this acquisition's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,13 +55,15 @@ pub(super) enum Watch {
 }
 
 /// How current the knowledge of the queue is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     /// A listing is needed; behind a `sync` if the server may lag.
     Needed { sync: bool },
     /// In flight, under this serial number.
     Asked { serial: u32, sync: SyncState },
-    /// The claim was seen, and `predecessor` is the one ahead of it, if any.
+    /// Listed, but the numbers leave open who is first.
+    Ranking(Box<Ranking>),
+    /// The claim was seen, and what is ahead of it is known.
     Known,
 }
 
@@ -71,12 +75,48 @@ pub(super) enum SyncState {
     Done,
 }
 
-/// The claim directly ahead.
+/// A listing whose claims are being asked when they were created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ranking {
+    pub(super) serial: u32,
+    pub(super) children: Children,
+    /// Those that are asked, and how many of them have not answered.
+    pub(super) names: Vec<Box<[u8]>>,
+    pub(super) open: usize,
+    pub(super) czxids: Czxids,
+}
+
+/// What is ahead of the claim.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(super) struct Ahead {
+    /// Those that are watched, or are to be: the nearest first.
+    pub(super) watched: Vec<Watched>,
+    /// How many more there were at the last look.
+    pub(super) further: usize,
+    /// What is gone of it is gone for good, and nothing is ever added.
+    pub(super) shrinks: bool,
+}
+
+impl Ahead {
+    pub(super) fn position(&self, path: &str) -> Option<usize> {
+        self.watched.iter().position(|other| *other.path == *path)
+    }
+
+    /// The watch whose request is in flight under this serial number.
+    pub(super) fn asked(&self, serial: u32) -> Option<usize> {
+        let asked = Watch::Asked(serial);
+        self.watched.iter().position(|other| other.watch == asked)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.further.saturating_add(self.watched.len())
+    }
+}
+
+/// A claim ahead.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Predecessor {
+pub(super) struct Watched {
     /// The whole path.
     pub(super) path: Arc<str>,
     pub(super) watch: Watch,
-    /// Nothing else is ahead, and nothing can be once it has gone.
-    pub(super) last: bool,
 }

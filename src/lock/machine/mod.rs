@@ -14,6 +14,8 @@
 //! ordinary way and not another one.
 
 mod facts;
+mod head;
+mod looks;
 mod replies;
 mod steps;
 mod watches;
@@ -24,7 +26,8 @@ use super::error::{AcquireError, LostReason};
 use crate::proto::{ErrorCode, EventType, ZnodePath};
 use crate::session::{SessionLost, Timestamp};
 
-use facts::{Claim, Doomed, Look, Predecessor, Watch};
+use facts::{Ahead, Claim, Doomed, Look, Watch};
+use head::Head;
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,9 +88,14 @@ pub(super) struct ClaimMachine {
     doomed: Vec<Doomed>,
     own_watch: Watch,
     look: Look,
-    predecessor: Option<Predecessor>,
+    /// What is ahead, if the look is current.
+    ahead: Ahead,
     /// The predecessor may not be watched: watch the lock path instead.
     watch_parent: bool,
+    /// Whoever holds the lock, while this waits for it.
+    head: Option<Head>,
+    /// When the own time as a holder is over.
+    term: Option<Timestamp>,
     /// Tells the newest listing and watches from older ones.
     serial: u32,
     /// A refused request is not repeated before then.
@@ -114,8 +122,10 @@ impl ClaimMachine {
             doomed: Vec::new(),
             own_watch: Watch::Unset,
             look: Look::Needed { sync: false },
-            predecessor: None,
+            ahead: Ahead::default(),
             watch_parent: false,
+            head: None,
+            term: None,
             serial: 0,
             retry_at: None,
             recheck_at: None,
@@ -138,11 +148,16 @@ impl ClaimMachine {
         if self.phase == Phase::Gone {
             return None;
         }
-        let end = (self.phase == Phase::Seeking && self.request.deadline != Timestamp::MAX)
-            .then_some(self.request.deadline);
-        [end, self.retry_at, self.recheck_at]
+        let end = match self.phase {
+            Phase::Seeking => Some(self.request.deadline),
+            Phase::Held => self.term,
+            Phase::Leaving | Phase::Gone => None,
+        };
+        let head = self.head.as_ref().and_then(|head| head.due);
+        [end, self.retry_at, self.recheck_at, head]
             .into_iter()
             .flatten()
+            .filter(|at| *at != Timestamp::MAX)
             .min()
     }
 
@@ -167,7 +182,8 @@ impl ClaimMachine {
     }
 
     fn keep_time(&mut self, cx: &mut Context<'_>) {
-        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= cx.now);
+        let now = cx.now;
+        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
         if due(self.retry_at) {
             self.retry_at = None;
         }
@@ -179,14 +195,18 @@ impl ClaimMachine {
                 self.fail(AcquireError::TimedOut, cx);
             }
             Phase::Held if !cx.lease_holds() => self.leave(LostReason::LeaseExpired, cx),
+            Phase::Held if due(self.term) => self.leave(LostReason::TtlExpired, cx),
             _ => {}
+        }
+        if due(self.head.as_ref().and_then(|head| head.due)) {
+            self.head_due(cx);
         }
     }
 
     /// Does not rely on watches alone.
     fn recheck(&mut self) {
         self.recheck_at = None;
-        match &mut self.predecessor {
+        match self.ahead.watched.first_mut() {
             Some(_) if self.watch_parent => self.look_again(),
             Some(predecessor) => predecessor.watch = Watch::Unset,
             None => {}
@@ -219,9 +239,8 @@ impl ClaimMachine {
 
     fn begin_leaving(&mut self) {
         self.phase = Phase::Leaving;
-        self.predecessor = None;
         self.retry_at = None;
-        self.recheck_at = None;
+        self.forget_queue();
         if let Some(claim) = self.claim.take() {
             self.doomed.push(claim.doomed());
         }
@@ -232,9 +251,14 @@ impl ClaimMachine {
     fn forget_connection(&mut self) {
         self.own_watch = Watch::Unset;
         self.look = Look::Needed { sync: true };
-        self.predecessor = None;
         self.watch_parent = false;
         self.retry_at = None;
+        self.forget_queue();
+    }
+
+    fn forget_queue(&mut self) {
+        self.ahead = Ahead::default();
+        self.head = None;
         self.recheck_at = None;
     }
 
@@ -272,9 +296,8 @@ impl ClaimMachine {
     fn claim_gone(&mut self, cx: &mut Context<'_>) {
         self.claim = None;
         self.own_watch = Watch::Unset;
-        self.predecessor = None;
-        self.recheck_at = None;
         self.look = Look::Needed { sync: false };
+        self.forget_queue();
         self.lose(LostReason::ClaimDeleted, cx);
     }
 }

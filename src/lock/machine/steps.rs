@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{ClaimMachine, Context, Look, Phase, Watch};
+use super::facts::{Look, Watch};
+use super::{ClaimMachine, Context, Phase};
 use crate::lock::acquisition::{Notice, Op};
 use crate::lock::claim::ClaimId;
 use crate::lock::effects::LiveSession;
 use crate::lock::error::AcquireError;
-use crate::lock::machine::facts::SyncState;
 use crate::lock::token::FencingToken;
 use crate::proto::{CreateMode, Request};
 
@@ -57,18 +57,14 @@ impl ClaimMachine {
     }
 
     fn take_place(&mut self, cx: &mut Context<'_>) {
-        match &self.predecessor {
-            None => self.grant(cx),
-            Some(_) if self.phase == Phase::Held => {}
-            Some(_) if !self.request.waits => {
-                self.fail(AcquireError::WouldBlock, cx);
-                self.clear_away(cx);
-            }
-            Some(ahead) if ahead.watch == Watch::Unset && !self.watch_parent => {
-                let path = Arc::clone(&ahead.path);
-                self.watch_predecessor(path, cx);
-            }
-            Some(_) => {}
+        if self.phase == Phase::Held {
+        } else if self.ahead.len() == 0 {
+            self.grant(cx);
+        } else if !self.request.waits {
+            self.fail(AcquireError::WouldBlock, cx);
+            self.clear_away(cx);
+        } else if !self.watch_parent {
+            self.watch_ahead(cx);
         }
     }
 
@@ -83,10 +79,12 @@ impl ClaimMachine {
             return;
         };
         self.phase = Phase::Held;
+        self.term = self.request.metadata.ttl.map(|ttl| cx.now + ttl);
         cx.effects.notify(Notice::Granted {
             id: self.request.id,
             token: FencingToken::new(czxid as u64),
             znode: Arc::clone(&claim.path),
+            until: self.term,
         });
     }
 
@@ -103,7 +101,7 @@ impl ClaimMachine {
             session_id: live.session_id,
             counter,
         }
-        .prefix();
+        .prefix(self.request.lock.dialect);
         let create = Request::Create {
             path: self.below_lock(&name),
             data: Some(self.request.metadata.encode(live.timeout)),
@@ -129,44 +127,24 @@ impl ClaimMachine {
         }
     }
 
-    fn ask_for_listing(&mut self, sync: bool, cx: &mut Context<'_>) {
-        if matches!(self.look, Look::Asked { .. }) {
-            return;
-        }
-        let serial = self.next_serial();
-        let path: Arc<str> = self.request.lock.path.clone().into();
-        if sync {
-            self.ask(
-                Op::Sync(serial),
-                Request::Sync {
-                    path: Arc::clone(&path),
-                },
-                cx,
-            );
-        }
-        let watch = self.watch_parent;
-        self.look = Look::Asked {
-            serial,
-            sync: if sync {
-                SyncState::Asked
-            } else {
-                SyncState::NotAsked
-            },
-        };
-        self.ask(Op::List(serial), Request::GetChildren { path, watch }, cx);
-    }
-
     /// By `getChildren`, since a claim has none: it fires only when the claim
     /// goes, it brings no data, every server checks READ for it, and on a claim
     /// that has just gone it leaves no watch behind.
-    fn watch_predecessor(&mut self, path: Arc<str>, cx: &mut Context<'_>) {
-        let serial = self.next_serial();
-        if let Some(predecessor) = &mut self.predecessor {
-            predecessor.watch = Watch::Asked(serial);
+    fn watch_ahead(&mut self, cx: &mut Context<'_>) {
+        for index in 0..self.ahead.watched.len() {
+            let serial = self.next_serial();
+            let Some(ahead) = self.ahead.watched.get_mut(index) else {
+                continue;
+            };
+            if ahead.watch != Watch::Unset {
+                continue;
+            }
+            ahead.watch = Watch::Asked(serial);
+            let path = Arc::clone(&ahead.path);
+            cx.effects.watch(&path, self.request.id);
+            let request = Request::GetChildren { path, watch: true };
+            self.ask(Op::WatchAhead(serial), request, cx);
         }
-        cx.effects.watch(&path, self.request.id);
-        let request = Request::GetChildren { path, watch: true };
-        self.ask(Op::WatchPredecessor(serial), request, cx);
     }
 
     /// Deletes what is left of this acquisition, until nothing is.
@@ -222,11 +200,11 @@ impl ClaimMachine {
         }
     }
 
-    fn ask(&self, op: Op, request: Request, cx: &mut Context<'_>) {
+    pub(super) fn ask(&self, op: Op, request: Request, cx: &mut Context<'_>) {
         cx.effects.request(self.request.id, op, request);
     }
 
-    fn next_serial(&mut self) -> u32 {
+    pub(super) fn next_serial(&mut self) -> u32 {
         self.serial = self.serial.wrapping_add(1);
         self.serial
     }

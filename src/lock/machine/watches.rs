@@ -1,8 +1,9 @@
 //! What an acquisition's watches tell it, once set and once fired.
 
+use std::sync::Arc;
+
 use super::facts::{Look, Watch};
 use super::{ClaimMachine, Context};
-use crate::lock::error::AcquireError;
 use crate::proto::{ErrorCode, EventType, Reply, Stat};
 use crate::session::Outcome;
 
@@ -35,16 +36,7 @@ impl ClaimMachine {
             .as_ref()
             .is_some_and(|claim| claim.czxid.is_none())
         {
-            let path = self.request.lock.path.clone();
-            let operation = "read a claim";
-            self.fail(
-                AcquireError::Refused {
-                    operation,
-                    path,
-                    code,
-                },
-                cx,
-            );
+            self.refused("read a claim", code, cx);
         }
     }
 
@@ -72,37 +64,34 @@ impl ClaimMachine {
         self.claim_gone(cx);
     }
 
-    pub(super) fn predecessor_watched(
-        &mut self,
-        serial: u32,
-        outcome: &Outcome,
-        cx: &mut Context<'_>,
-    ) {
-        let Some(predecessor) = &mut self.predecessor else {
+    pub(super) fn ahead_watched(&mut self, serial: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        let Some(index) = self.ahead.asked(serial) else {
             return;
         };
-        if predecessor.watch != Watch::Asked(serial) {
+        let Some(ahead) = self.ahead.watched.get_mut(index) else {
             return;
-        }
+        };
+        ahead.watch = Watch::Unset;
         match outcome {
             Outcome::Ok { .. } => {
-                predecessor.watch = Watch::Armed;
-                self.recheck_later(cx);
+                ahead.watch = Watch::Armed;
+                if index == 0 {
+                    self.recheck_later(cx);
+                }
             }
             Outcome::Server(ErrorCode::NoNode) => {
-                cx.effects.unwatch(&predecessor.path, self.request.id);
+                cx.effects.unwatch(&ahead.path, self.request.id);
                 self.look_again();
             }
-            Outcome::Server(ErrorCode::NoAuth) => {
-                self.watch_parent = true;
-                // A listing in flight brings no watch.
-                self.look = Look::Needed { sync: false };
+            Outcome::Server(ErrorCode::ThrottledOp) => self.retry_later(cx),
+            // It is no more than a convenience.
+            Outcome::Server(_) if index > 0 => {
+                self.ahead.watched.truncate(index);
+                self.ahead.further = self.ahead.further.saturating_add(1);
             }
-            Outcome::Server(_) => {
-                predecessor.watch = Watch::Unset;
-                self.retry_later(cx);
-            }
-            _ => predecessor.watch = Watch::Unset,
+            Outcome::Server(ErrorCode::NoAuth) => self.watch_lock_path(),
+            Outcome::Server(_) => self.retry_later(cx),
+            _ => {}
         }
     }
 
@@ -132,29 +121,38 @@ impl ClaimMachine {
                 _ => self.own_watch = Watch::Unset,
             };
         }
-        let Some(predecessor) = &self.predecessor else {
-            return;
-        };
-        if *predecessor.path == *path {
-            self.predecessor_changed(kind);
+        if let Some(index) = self.ahead.position(path) {
+            self.ahead_changed(index, kind, cx);
         } else if self.watch_parent && *self.request.lock.path.as_str() == *path {
             self.look_again();
         }
     }
 
-    /// The last claim ahead has gone, and ours is there, since its watch says
-    /// nothing: then nothing is ahead. Else look again.
-    fn predecessor_changed(&mut self, kind: EventType) {
-        let last = self
-            .predecessor
-            .as_ref()
-            .is_some_and(|predecessor| predecessor.last);
+    /// What is ahead can only become less. If all of it is watched, and the own
+    /// claim is there, since its watch says nothing, then the end of one leaves
+    /// the others; the end of the last is the grant. Else look again.
+    fn ahead_changed(&mut self, index: usize, kind: EventType, cx: &mut Context<'_>) {
+        let all_watched = self.ahead.shrinks && self.ahead.further == 0;
         let deleted = kind == EventType::NodeDeleted;
-        if deleted && last && self.own_watch == Watch::Armed && self.look == Look::Known {
-            self.predecessor = None;
+        if deleted && all_watched && self.own_watch == Watch::Armed && self.look == Look::Known {
+            self.ahead.watched.remove(index);
             self.recheck_at = None;
+            self.moved_up(cx);
         } else {
+            if let Some(ahead) = self.ahead.watched.get_mut(index) {
+                ahead.watch = Watch::Unset;
+            }
             self.look_again();
+        }
+    }
+
+    /// A place ahead became free, and the others are as they were.
+    fn moved_up(&mut self, cx: &mut Context<'_>) {
+        let head = self.ahead.watched.last();
+        let head = head.map(|head| Arc::clone(&head.path));
+        self.watch_over(head, cx);
+        if !self.ahead.watched.is_empty() {
+            self.recheck_later(cx);
         }
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use zklock::lock::{
-    AcquireError, AcquireRequest, AcquisitionId, ClaimId, Claims, Command, FencingToken, LockId,
-    LockSpec, LostReason, Metadata, Notice, ReleaseError,
+    AcquireError, AcquireRequest, AcquisitionId, ClaimId, Claims, Command, Dialect, FencingToken,
+    LockId, LockSpec, LostReason, Metadata, Notice, ReleaseError,
 };
 use zklock::proto::{Acl, CreateMode, ErrorCode, Reply, Request, Stat, ZnodePath};
 use zklock::session::{Action, Engine, Io, Misuse, Timestamp};
@@ -210,6 +210,25 @@ impl Client {
         self.listed([]);
     }
 
+    /// What was written first was a look into the data of the head of the queue
+    /// at `/l`, which say nothing of a TTL.
+    #[track_caller]
+    pub(crate) fn head_without_a_ttl(&mut self, claim: &str) {
+        self.expect([&*format!("getData /l/{claim}")]);
+        self.head_says("");
+    }
+
+    /// Answers the oldest look into the data of a claim.
+    #[track_caller]
+    pub(crate) fn head_says(&mut self, data: &str) {
+        let is_read = |(_, request): &&(i32, Request)| matches!(request, Request::GetData { .. });
+        let (xid, _) = self.in_flight.iter().find(is_read).expect("a getData");
+        let xid = *xid;
+        let data = Some(Bytes::copy_from_slice(data.as_bytes()));
+        let stat = Stat::default();
+        self.reply(xid, &Reply::GetData { data, stat });
+    }
+
     /// The oldest request was a delete.
     #[track_caller]
     pub(crate) fn deleted(&mut self) {
@@ -292,7 +311,9 @@ impl Client {
         self.reply(xid, &Reply::GetChildren { children });
         self.batch();
         self.seen(czxid);
-        self.watched();
+        for _ in 0..ahead.len().min(2) {
+            self.watched();
+        }
         self.expect_notices([]);
         czxid
     }
@@ -302,6 +323,7 @@ impl Client {
             id,
             token: FencingToken::new(czxid.unsigned_abs()),
             znode: self.path(path, claim),
+            until: None,
         }
     }
 
@@ -382,7 +404,7 @@ pub(crate) fn claim_of(session_id: i64, claim: &str) -> String {
         session_id,
         counter,
     }
-    .prefix();
+    .prefix(Dialect::default());
     match number.parse::<i32>() {
         Ok(number) => format!("{prefix}{number:010}"),
         Err(_) => prefix,
@@ -394,6 +416,7 @@ pub(crate) fn acquire_request(id: AcquisitionId, path: &str) -> AcquireRequest {
     let lock = LockSpec {
         id: LockId(path.len() as u64),
         path: ZnodePath::new(path).expect("a path"),
+        dialect: Dialect::default(),
         acl: Arc::clone(&open),
         parent_acl: open,
     };

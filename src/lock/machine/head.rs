@@ -1,0 +1,161 @@
+//! The claim at the head of the queue, as those behind it see it: whether it
+//! has a TTL, and what they do when that is over.
+//!
+//! A holder with a TTL stops by its own clock. If its claim stays all the same,
+//! whoever waits removes it, no sooner than TTL and session timeout after the
+//! waiter first saw it there, by the waiter's clock: a claim that came to the
+//! head is granted within its session's timeout, or its session is over. Only
+//! the head is ever removed. What is measured starts over with each connection,
+//! since an outage keeps sessions alive for longer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{ClaimMachine, Context};
+use crate::lock::acquisition::Op;
+use crate::lock::metadata::ClaimData;
+use crate::proto::{ErrorCode, Reply, Request};
+use crate::session::{Outcome, Timestamp};
+
+/// A listing is one name for each claim; a waiter asks for so many per recheck.
+const NAMES_PER_RECHECK: usize = 16;
+
+/// The claim at the head, not the own one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    path: Arc<str>,
+    /// When it was first seen there.
+    since: Timestamp,
+    term: Term,
+    /// When to do what comes next.
+    pub(super) due: Option<Timestamp>,
+}
+
+/// What is known of a head's TTL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Term {
+    /// It is read once it can matter: no earlier than the session timeout,
+    /// after which most have gone.
+    Unread,
+    /// In flight, under this serial number.
+    Asked(u32),
+    /// It has none, or has gone where nobody would hear of it.
+    Endless,
+    /// It has one. The data that said so has this version.
+    Ends { version: i32 },
+    /// Its delete is in flight, under this serial number.
+    Ending(u32),
+}
+
+impl ClaimMachine {
+    /// This claim is at the head now.
+    pub(super) fn watch_over(&mut self, path: Option<Arc<str>>, cx: &Context<'_>) {
+        let Some((path, live)) = path.zip(cx.live) else {
+            self.head = None;
+            return;
+        };
+        match &mut self.head {
+            Some(head) if head.path == path => {
+                if head.term == Term::Endless {
+                    self.look_later(cx);
+                }
+            }
+            head => {
+                *head = Some(Head {
+                    path,
+                    since: cx.now,
+                    term: Term::Unread,
+                    due: Some(cx.now + live.timeout),
+                });
+            }
+        }
+    }
+
+    pub(super) fn head_due(&mut self, cx: &mut Context<'_>) {
+        let serial = self.next_serial();
+        let Some(head) = &mut self.head else { return };
+        head.due = None;
+        let path = Arc::clone(&head.path);
+        match head.term {
+            Term::Unread => {
+                head.term = Term::Asked(serial);
+                let request = Request::GetData { path, watch: false };
+                self.ask(Op::ReadHead(serial), request, cx);
+            }
+            Term::Ends { version } => {
+                head.term = Term::Ending(serial);
+                let request = Request::Delete { path, version };
+                self.ask(Op::EndHead(serial), request, cx);
+            }
+            Term::Endless => self.look_again(),
+            Term::Asked(_) | Term::Ending(_) => {}
+        }
+    }
+
+    pub(super) fn head_read(&mut self, serial: u32, outcome: Outcome, cx: &mut Context<'_>) {
+        let Some(head) = &mut self.head else { return };
+        if head.term != Term::Asked(serial) {
+            return;
+        }
+        match outcome {
+            Outcome::Ok {
+                reply: Reply::GetData { data, stat },
+                ..
+            } => match data.as_deref().and_then(overdue_after) {
+                Some(after) => {
+                    let version = stat.version;
+                    head.term = Term::Ends { version };
+                    head.due = Some(head.since + after);
+                }
+                None => self.look_later(cx),
+            },
+            Outcome::Server(ErrorCode::ThrottledOp) => self.head_later(Term::Unread, cx),
+            _ => self.look_later(cx),
+        }
+    }
+
+    pub(super) fn head_ended(&mut self, serial: u32, outcome: &Outcome, cx: &mut Context<'_>) {
+        let ending = |head: &&Head| head.term == Term::Ending(serial);
+        if self.head.as_ref().filter(ending).is_none() {
+            return;
+        }
+        match outcome {
+            Outcome::Ok { .. } | Outcome::Server(ErrorCode::NoNode) => self.look_again(),
+            // Someone has written to it: perhaps there is more time now.
+            Outcome::Server(ErrorCode::BadVersion | ErrorCode::ThrottledOp) => {
+                self.head_later(Term::Unread, cx);
+            }
+            // It is not allowed, so that it cannot be helped.
+            _ => self.look_later(cx),
+        }
+    }
+
+    fn head_later(&mut self, term: Term, cx: &Context<'_>) {
+        if let Some(head) = &mut self.head {
+            head.term = term;
+            head.due = cx.live.map(|live| cx.now + live.timeout / 6);
+        }
+    }
+
+    /// There is no TTL to wait for. When this claim goes, the next may have
+    /// one: if nothing will tell, look again, the less often the more there is
+    /// to list.
+    fn look_later(&mut self, cx: &Context<'_>) {
+        let told = self.ahead.further == 0;
+        let rarely = 1 + self.ahead.len() / NAMES_PER_RECHECK;
+        let Some(head) = &mut self.head else { return };
+        head.term = Term::Endless;
+        let recheck = cx.live.map(|live| live.timeout * 10 / 6);
+        let rarely = u32::try_from(rarely).unwrap_or(u32::MAX);
+        head.due = recheck
+            .filter(|_| !told)
+            .map(|recheck| cx.now + recheck.saturating_mul(rarely));
+    }
+}
+
+/// How long after it was seen at the head a claim with these data may be
+/// removed, if it has a TTL.
+fn overdue_after(data: &[u8]) -> Option<Duration> {
+    let data = ClaimData::decode(data)?;
+    Some(data.ttl?.saturating_add(data.session_timeout?))
+}
