@@ -11,7 +11,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::proxy::{Direction, Proxy};
-use super::zookeeper::{Folder, Process, four_letter_word, signal};
+use super::words::four_letter_word;
+use super::zookeeper::{Folder, Process, signal};
 use super::{becomes_true, listen_on_free_port};
 
 /// How many servers there are.

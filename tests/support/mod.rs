@@ -24,6 +24,7 @@ pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scripted;
 pub(crate) mod txn_log;
+mod words;
 pub(crate) mod zookeeper;
 
 use std::hash::{BuildHasher, Hasher, RandomState};

@@ -8,20 +8,17 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::words::four_letter_word;
 use super::{becomes_true, listen_on_free_port, random};
 
 /// A server must answer within this time after its start.
 const START_LIMIT: Duration = Duration::from_secs(30);
-
-/// A 4-letter word is answered within this time, or not at all.
-const WORD_LIMIT: Duration = Duration::from_secs(5);
 
 /// How many ports are tried: somebody may take one before the server does.
 const START_ATTEMPTS: usize = 5;
@@ -343,17 +340,6 @@ fn launch(folder: &Folder, port: u16) -> Result<Process, String> {
 fn serves_from(folder: &Folder, port: u16) -> bool {
     let data_line = format!("dataDir={}", folder.path.display());
     four_letter_word(port, "conf").is_ok_and(|answer| answer.contains(&data_line))
-}
-
-/// What the server on `port` answers to a 4-letter word.
-pub(super) fn four_letter_word(port: u16, word: &str) -> io::Result<String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, WORD_LIMIT)?;
-    stream.set_read_timeout(Some(WORD_LIMIT))?;
-    stream.write_all(word.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
 }
 
 fn server_command(folder: &Folder, heap: &str, main_class: &str) -> Command {
