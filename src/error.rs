@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::lock::{AcquireError, LostReason, ReleaseError};
+use crate::lock::{AcquireError, LostReason, QueueError, ReleaseError};
 use crate::proto::PathError;
 use crate::session::ConnectError;
 
@@ -22,6 +22,8 @@ pub enum Error {
     Lost(LostReason),
     /// The lock was not released.
     Release(ReleaseError),
+    /// The queue could not be looked at.
+    Queue(QueueError),
 }
 
 impl Error {
@@ -32,6 +34,7 @@ impl Error {
             Self::Acquire(error) => error,
             Self::Lost(error) => error,
             Self::Release(error) => error,
+            Self::Queue(error) => error,
         }
     }
 }
@@ -64,4 +67,5 @@ from! {
     AcquireError => Acquire,
     LostReason => Lost,
     ReleaseError => Release,
+    QueueError => Queue,
 }

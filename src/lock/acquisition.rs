@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use super::claim::Dialect;
-use super::error::{AcquireError, LostReason, ReleaseError};
+use super::contenders::Queue;
+use super::error::{AcquireError, LostReason, QueueError, ReleaseError};
 use super::metadata::Metadata;
+use super::survey::{SurveyId, SurveyRequest, SurveyStep};
 use super::token::FencingToken;
 use crate::proto::{Acl, ZnodePath};
 use crate::session::Timestamp;
@@ -31,6 +33,14 @@ pub struct LockSpec {
     pub acl: Arc<[Acl]>,
     /// The ACL of the znodes above them, where those are missing.
     pub parent_acl: Arc<[Acl]>,
+}
+
+impl LockSpec {
+    /// The path of the child of this name.
+    pub(super) fn below(&self, name: &str) -> Arc<str> {
+        let separator = if self.path.is_root() { "" } else { "/" };
+        [self.path.as_str(), separator, name].concat().into()
+    }
 }
 
 /// A request for a lock.
@@ -69,6 +79,12 @@ pub enum Notice {
         /// Why.
         error: AcquireError,
     },
+    /// The place in the queue is gone, with the session or by someone's
+    /// deletion of the claim: the request queues anew, at the end.
+    PlaceLost {
+        /// Which acquisition.
+        id: AcquisitionId,
+    },
     /// The lock is not held any more.
     Lost {
         /// Which acquisition.
@@ -85,6 +101,13 @@ pub enum Notice {
         /// Whether it is gone.
         result: Result<(), ReleaseError>,
     },
+    /// A survey is done: its only notice.
+    Surveyed {
+        /// Which survey.
+        id: SurveyId,
+        /// What it has found.
+        result: Result<Queue, QueueError>,
+    },
 }
 
 /// What the users of locks ask for.
@@ -95,6 +118,8 @@ pub enum Command {
     /// End the acquisition, whatever it has come to: release the lock, leave
     /// the queue, or never join it.
     Leave(AcquisitionId),
+    /// Look at the queue of a lock.
+    Survey(SurveyRequest),
 }
 
 /// Whose request a reply is for.
@@ -104,6 +129,8 @@ pub enum Token {
     Acquisition(AcquisitionId, Op),
     /// The delete of a claim of this session that no acquisition knows.
     Orphan(Arc<str>),
+    /// A request of a survey's.
+    Survey(SurveyStep),
 }
 
 /// Which of an acquisition's requests a reply belongs to.

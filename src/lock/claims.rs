@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use super::acquisition::{AcquireRequest, AcquisitionId, Command, LockId, Notice, Op, Token};
 use super::effects::{Effects, LiveSession};
-use super::error::AcquireError;
+use super::error::{AcquireError, QueueError};
 use super::machine::{ClaimInput, ClaimMachine, Context, Phase};
 use super::queue;
+use super::survey::{SurveyRequest, Surveys};
 use crate::proto::{Children, Reply, Request, WatcherEvent};
 use crate::session::{Outcome, Recipe, RecipeInput, SessionEvent, Timestamp};
 
@@ -29,6 +30,7 @@ pub struct Claims {
     lease: Option<Timestamp>,
     closed: bool,
     effects: Effects,
+    surveys: Surveys,
 }
 
 impl Claims {
@@ -94,8 +96,13 @@ impl Claims {
     }
 
     fn completed(&mut self, token: Token, outcome: Outcome, now: Timestamp) {
-        let Token::Acquisition(id, op) = token else {
-            return;
+        let (id, op) = match token {
+            Token::Acquisition(id, op) => (id, op),
+            Token::Orphan(_) => return,
+            Token::Survey(step) => {
+                let (live, effects) = (self.live, &mut self.effects);
+                return self.surveys.completed(step, outcome, live, now, effects);
+            }
         };
         if let (
             Op::List(_),
@@ -118,7 +125,14 @@ impl Claims {
         };
         let orphans: Vec<_> = queue::of_session(children, live.session_id)
             .filter(|(counter, _)| !self.effects.knows(*counter))
-            .filter_map(|(_, name)| Some(machine.below_lock(std::str::from_utf8(name).ok()?)))
+            .filter_map(|(_, name)| {
+                Some(
+                    machine
+                        .request()
+                        .lock
+                        .below(std::str::from_utf8(name).ok()?),
+                )
+            })
             .collect();
         for path in orphans {
             let delete = Request::Delete {
@@ -155,14 +169,14 @@ impl Claims {
                     session_id,
                     timeout,
                 });
-                self.tell_all(&ClaimInput::Look, now);
+                self.connected(now);
             }
             SessionEvent::Reattached { timeout } => {
                 self.live = self.session_id.map(|session_id| LiveSession {
                     session_id,
                     timeout,
                 });
-                self.tell_all(&ClaimInput::Look, now);
+                self.connected(now);
             }
             SessionEvent::Suspended(_) => {
                 self.live = None;
@@ -177,8 +191,24 @@ impl Claims {
                 self.closed = true;
                 self.forget_session();
                 self.tell_all(&ClaimInput::Closed, now);
+                self.surveys.close(&mut self.effects);
             }
         }
+    }
+
+    fn connected(&mut self, now: Timestamp) {
+        self.tell_all(&ClaimInput::Look, now);
+        self.surveys.start_over(&mut self.effects);
+    }
+
+    fn survey(&mut self, request: SurveyRequest) {
+        if self.closed {
+            return self.effects.notify(Notice::Surveyed {
+                id: request.id,
+                result: Err(QueueError::Closed),
+            });
+        }
+        self.surveys.begin(request, self.live, &mut self.effects);
     }
 
     fn forget_session(&mut self) {
@@ -192,6 +222,7 @@ impl Claims {
     /// lease has run out.
     fn keep_time(&mut self, now: Timestamp) {
         self.effects.give_back();
+        self.surveys.keep_time(self.live, now, &mut self.effects);
         while self.schedule.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, id)) = self.schedule.pop_first() {
                 self.tell(id, &ClaimInput::Look, now);
@@ -279,6 +310,7 @@ impl Recipe for Claims {
     fn command(&mut self, command: Command, now: Timestamp) {
         match command {
             Command::Acquire(request) => self.acquire(request, now),
+            Command::Survey(request) => self.survey(request),
             Command::Leave(id) => self.tell(id, &ClaimInput::Leave, now),
         }
     }
@@ -306,6 +338,7 @@ impl Recipe for Claims {
     fn deadline(&self) -> Option<Timestamp> {
         let scheduled = self.schedule.first().map(|(at, _)| *at);
         let lease = self.lease.filter(|_| !self.held.is_empty());
-        [scheduled, lease].into_iter().flatten().min()
+        let survey = self.surveys.deadline();
+        [scheduled, lease, survey].into_iter().flatten().min()
     }
 }

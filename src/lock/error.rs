@@ -1,4 +1,4 @@
-//! Why a lock was not acquired, not released, or lost.
+//! Why a lock was not acquired, not released, or lost, or its queue not seen.
 
 use std::fmt;
 use std::sync::Arc;
@@ -88,13 +88,11 @@ impl fmt::Display for AcquireError {
                 f,
                 "{path} has run out of sequence numbers; let its queue run empty, delete it and go on"
             ),
-            Self::Refused { operation, path, code: ErrorCode::NoAuth } => write!(
-                f,
-                "not allowed to {operation} below {path} (NoAuth); check the ACL of {path}"
-            ),
-            Self::Refused { operation, path, code } => {
-                write!(f, "the server refused to {operation} below {path}: {code}")
-            }
+            Self::Refused {
+                operation,
+                path,
+                code,
+            } => write_refusal(f, operation, path, *code),
             Self::Lost(reason) => {
                 write!(f, "the lock was lost as soon as it was granted: {reason}")
             }
@@ -104,6 +102,57 @@ impl fmt::Display for AcquireError {
 }
 
 impl std::error::Error for AcquireError {}
+
+/// Why a queue could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// No server has answered in time.
+    TimedOut,
+    /// The server refused.
+    Refused {
+        /// What was asked of it.
+        operation: &'static str,
+        /// The lock path.
+        path: ZnodePath,
+        /// What the server said.
+        code: ErrorCode,
+    },
+    /// The session was closed.
+    Closed,
+}
+
+impl fmt::Display for QueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("no server has answered in time"),
+            Self::Refused {
+                operation,
+                path,
+                code,
+            } => write_refusal(f, operation, path, *code),
+            Self::Closed => f.write_str("the session was closed"),
+        }
+    }
+}
+
+impl std::error::Error for QueueError {}
+
+fn write_refusal(
+    f: &mut fmt::Formatter<'_>,
+    operation: &str,
+    path: &ZnodePath,
+    code: ErrorCode,
+) -> fmt::Result {
+    if code == ErrorCode::NoAuth {
+        write!(
+            f,
+            "not allowed to {operation} below {path} (NoAuth); check the ACL of {path}"
+        )
+    } else {
+        write!(f, "the server refused to {operation} below {path}: {code}")
+    }
+}
 
 /// Why a release did not succeed.
 #[derive(Clone, Debug, PartialEq, Eq)]

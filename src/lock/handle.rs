@@ -13,10 +13,12 @@ use tokio::sync::oneshot;
 use super::MAX_OWNER;
 use super::acquisition::{AcquireRequest, AcquisitionId, LockId, LockSpec};
 use super::claim::Dialect;
-use super::error::{AcquireError, ReleaseError};
+use super::contenders::Queue;
+use super::error::{AcquireError, QueueError, ReleaseError};
 use super::guard::{Guard, Ticket};
 use super::locks::{Ask, Grant, LockCommand, Locks};
 use super::metadata::Metadata;
+use super::survey::{SurveyId, SurveyRequest};
 use crate::proto::{Acl, PathError, ZnodePath};
 use crate::session::{Link, Session, Timestamp, clock};
 
@@ -133,6 +135,32 @@ impl Lock {
         owner.await.ok().flatten()
     }
 
+    /// Looks at the queue: who holds the lock and who waits for it, whatever
+    /// client they use. Costs a listing and a request for each claim, and gives
+    /// up after ten seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::TimedOut`] if no server answers in time,
+    /// [`QueueError::Refused`] if the ACL of the lock path allows no reading,
+    /// and [`QueueError::Closed`] if the session is closed. A lock path that is
+    /// missing is an empty queue, and a claim that may not be read is shown
+    /// without its data.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn queue(&self) -> Result<Queue, QueueError> {
+        let (sender, surveyed) = oneshot::channel();
+        let request = SurveyRequest {
+            id: SurveyId(next_name()),
+            lock: Arc::clone(&self.spec),
+            deadline: clock::now() + QUEUE_TIMEOUT,
+        };
+        self.link.post(LockCommand(Ask::Survey(request, sender)));
+        surveyed.await.unwrap_or(Err(QueueError::Closed))
+    }
+
     /// Releases the lock that was granted to this owner, whoever has its guard.
     /// The guard then reports [`LostReason::Released`].
     ///
@@ -164,6 +192,7 @@ impl fmt::Debug for Lock {
 }
 
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request for a lock, to be awaited.
 ///

@@ -7,9 +7,12 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::acquisition::{AcquireRequest, AcquisitionId, Command, LockId, Notice, Token};
+use super::claim::{SequenceNumber, sequence_number};
 use super::claims::Claims;
-use super::error::{AcquireError, ReleaseError};
+use super::contenders::Queue;
+use super::error::{AcquireError, QueueError, ReleaseError};
 use super::hold::{Hold, LeaseCell};
+use super::survey::{SurveyId, SurveyRequest};
 use super::token::FencingToken;
 use crate::proto::Request;
 use crate::session::{Recipe, RecipeInput, Timestamp};
@@ -21,6 +24,7 @@ pub struct Locks {
     claims: Claims,
     lease: LeaseCell,
     waiters: BTreeMap<AcquisitionId, Waiter>,
+    surveyors: BTreeMap<SurveyId, oneshot::Sender<Surveyed>>,
 }
 
 /// What a lock's handles ask of its session's task.
@@ -39,9 +43,12 @@ pub(super) enum Ask {
     ReleaseOwner(LockId, Arc<str>, oneshot::Sender<Released>),
     /// Say who holds a lock.
     Owner(LockId, oneshot::Sender<Option<Arc<str>>>),
+    /// Look at the queue of a lock.
+    Survey(SurveyRequest, oneshot::Sender<Surveyed>),
 }
 
 pub(super) type Released = Result<(), ReleaseError>;
+pub(super) type Surveyed = Result<Queue, QueueError>;
 
 /// A lock that was granted.
 #[derive(Debug)]
@@ -59,6 +66,11 @@ struct Waiter {
     released: Vec<oneshot::Sender<Released>>,
     /// The server refuses to delete the claim.
     refused: Option<ReleaseError>,
+}
+
+/// Whether it is time to think of what comes after the last number.
+fn is_far_along(number: SequenceNumber) -> bool {
+    !(0..1 << 30).contains(&number)
 }
 
 /// Answers, unless the future that waited was dropped.
@@ -84,6 +96,10 @@ impl Locks {
                 None => answer(released, Err(ReleaseError::NotOwner)),
             },
             Ask::Owner(lock, owner) => answer(owner, self.claims.owner(lock)),
+            Ask::Survey(request, surveyed) => {
+                self.surveyors.insert(request.id, surveyed);
+                self.claims.command(Command::Survey(request), now);
+            }
         }
     }
 
@@ -125,6 +141,9 @@ impl Locks {
                 until,
             } => {
                 event!(info, znode = %znode, token = %token, "lock granted");
+                if sequence_number(znode.as_bytes()).is_none_or(is_far_along) {
+                    event!(warn, znode = %znode, "half of the lock path's numbers are used up");
+                }
                 let hold = Arc::new(Hold::new(self.lease.clone(), until));
                 self.granted(id, Grant { token, znode, hold });
             }
@@ -138,6 +157,9 @@ impl Locks {
                     self.waiters.remove(&id);
                 }
             }
+            Notice::PlaceLost { .. } => {
+                event!(info, "place in the queue lost; queueing anew");
+            }
             Notice::Lost { id, reason } => {
                 event!(info, reason = %reason, "lock not held any more");
                 let waiter = self.waiters.get_mut(&id);
@@ -146,6 +168,11 @@ impl Locks {
                 }
             }
             Notice::Left { id, result } => self.left(id, result),
+            Notice::Surveyed { id, result } => {
+                if let Some(surveyed) = self.surveyors.remove(&id) {
+                    answer(surveyed, result);
+                }
+            }
         }
     }
 

@@ -18,6 +18,7 @@
 mod acquisition;
 mod claim;
 mod claims;
+mod contenders;
 mod effects;
 mod error;
 mod high_water;
@@ -25,6 +26,7 @@ mod json;
 mod machine;
 mod metadata;
 mod queue;
+mod survey;
 mod token;
 
 #[cfg(feature = "tokio")]
@@ -41,9 +43,11 @@ pub use acquisition::{
 };
 pub use claim::{ClaimId, Dialect, SequenceNumber, sequence_number};
 pub use claims::Claims;
-pub use error::{AcquireError, LostReason, ReleaseError};
+pub use contenders::{Contender, Queue};
+pub use error::{AcquireError, LostReason, QueueError, ReleaseError};
 pub use high_water::{HighWater, StaleToken};
 pub use metadata::{ClaimData, Metadata};
+pub use survey::{SurveyId, SurveyOp, SurveyRequest, SurveyStep};
 pub use token::FencingToken;
 
 #[cfg(feature = "tokio")]

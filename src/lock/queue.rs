@@ -18,6 +18,11 @@ const NEAR_THE_END: SequenceNumber = i32::MAX - (1 << 16);
 /// may be the grant, and the one before it, whose end says that it will be.
 pub(super) const WATCHED: usize = 2;
 
+/// Whether this number, if all others do as well, says who comes first.
+pub(super) fn tells_the_order(number: SequenceNumber) -> bool {
+    (0..NEAR_THE_END).contains(&number)
+}
+
 /// What a listing says of one claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
@@ -56,7 +61,7 @@ pub(super) fn standing(children: &Children, own: &[u8], number: SequenceNumber) 
         let Some(other) = sequence_number(name) else {
             continue;
         };
-        numbers_tell &= (0..NEAR_THE_END).contains(&other);
+        numbers_tell &= tells_the_order(other);
         if name == own {
             found = true;
         } else if other == number {
@@ -97,7 +102,7 @@ pub(super) fn standing_by_creation(
     czxids: &Czxids,
 ) -> Standing {
     let mut numbers = children.iter().filter_map(sequence_number);
-    let numbers_tell = numbers.all(|number| (0..NEAR_THE_END).contains(&number));
+    let numbers_tell = numbers.all(tells_the_order);
     // Numbers that are good but for a tie still come first.
     let rank = |name: &[u8]| match sequence_number(name)? {
         _ if !numbers_tell => Some((0, *czxids.get(name)?)),

@@ -1,10 +1,10 @@
 //! Where the numbers do not tell who is first: the order of creation.
 
-use zklock::lock::AcquireError;
+use zklock::lock::{AcquireError, AcquisitionId};
 use zklock::proto::{ErrorCode, EventType, ZnodePath};
 
 use crate::support::scripted::BEAT;
-use crate::support::scripted::client::{Client, failed};
+use crate::support::scripted::client::{Client, failed, place_lost};
 
 const STUCK: i32 = i32::MAX;
 const OLDER: &str = "_c_00000000000000aa0000000000000001-lock-2147483647";
@@ -71,7 +71,7 @@ fn whoever_has_the_oldest_claim_holds_the_lock() {
         client.expect_notices([]);
         client.seen(czxid);
         let own = format!("#1:{number}");
-        let id = zklock::lock::AcquisitionId(1);
+        let id = AcquisitionId(1);
         client.expect_notices([client.granted(id, czxid, &own, "/l")]);
         client.expect_nothing();
     }
@@ -96,7 +96,7 @@ fn an_own_claim_that_goes_while_it_is_asked_means_a_new_one() {
     client.seen(czxid);
     client.seen_of(czxid - 1, 7);
     client.refused(ErrorCode::NoNode);
-    client.expect_notices([]);
+    client.expect_notices([place_lost(AcquisitionId(1))]);
     client.expect(["delete /l/#1:2147483647", "create /l/#2", "list /l"]);
 }
 
@@ -127,7 +127,7 @@ fn a_contender_that_may_not_be_asked_is_an_error() {
         path: ZnodePath::new("/l").unwrap(),
         code: ErrorCode::NoAuth,
     };
-    client.expect_notices([failed(zklock::lock::AcquisitionId(1), error)]);
+    client.expect_notices([failed(AcquisitionId(1), error)]);
     client.expect(["delete /l/#1:2147483647"]);
 }
 

@@ -12,6 +12,7 @@ mod reattaching;
 mod refusals;
 mod second_in_line;
 mod sessions;
+mod survey;
 mod ttl;
 mod waiting;
 

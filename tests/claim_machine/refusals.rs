@@ -1,10 +1,10 @@
 //! What a server may refuse, and what the user is told then.
 
-use zklock::lock::AcquireError;
+use zklock::lock::{AcquireError, AcquisitionId};
 use zklock::proto::{ErrorCode, EventType, ZnodePath};
 
 use crate::support::scripted::BEAT;
-use crate::support::scripted::client::{Client, failed, left};
+use crate::support::scripted::client::{Client, failed, left, place_lost};
 use crate::{OTHER, nothing_is_left};
 
 fn path(path: &str) -> ZnodePath {
@@ -186,7 +186,7 @@ fn an_old_failure_to_make_parents_is_not_held_against_them() {
     client.expect(["create /a/#3", "list /a"]);
     client.refused(ErrorCode::NoNode);
     client.expect(["make /a", "create /a/#4"]);
-    client.expect_notices([]);
+    client.expect_notices([place_lost(AcquisitionId(1))]);
 }
 
 #[test]

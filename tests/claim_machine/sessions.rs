@@ -1,10 +1,10 @@
 //! The session's end, and the end of what it can be relied on.
 
-use zklock::lock::{AcquireError, LostReason};
+use zklock::lock::{AcquireError, AcquisitionId, LostReason};
 use zklock::proto::{ErrorCode, EventType, Request};
 use zklock::session::SessionLost;
 
-use crate::support::scripted::client::{Client, claim_of, failed, left, lost};
+use crate::support::scripted::client::{Client, claim_of, failed, left, lost, place_lost};
 use crate::support::scripted::{BEAT, Machine, SESSION_ID, T};
 use crate::{OTHER, nothing_is_left};
 
@@ -26,7 +26,7 @@ fn a_waiter_joins_the_queue_again_in_the_new_session_under_a_new_name() {
     let (id, _) = client.wait((1, 4), [OTHER]);
     client.cut();
     client.replace_session();
-    client.expect_notices([]);
+    client.expect_notices([place_lost(AcquisitionId(1))]);
     client.expect(["create /l/#2", "list /l"]);
     let czxid = client.created(9);
     // The claim of the old session is a claim like any other now.
@@ -95,7 +95,7 @@ fn a_waiter_whose_deadline_comes_between_two_sessions_gives_up() {
     client.queue((1, 4), [OTHER]);
     client.cut();
     client.advance_in_silence(T * 3);
-    client.expect_notices([failed(id, AcquireError::TimedOut), left(id)]);
+    client.expect_notices([place_lost(id), failed(id, AcquireError::TimedOut), left(id)]);
     nothing_is_left(&mut client);
 }
 

@@ -1,9 +1,9 @@
 //! Waiting for the claim directly ahead.
 
-use zklock::lock::{AcquireError, LostReason};
+use zklock::lock::{AcquireError, AcquisitionId, LostReason};
 use zklock::proto::{ErrorCode, EventType};
 
-use crate::support::scripted::client::{Client, failed, left, lost};
+use crate::support::scripted::client::{Client, failed, left, lost, place_lost};
 use crate::support::scripted::{BEAT, T};
 use crate::{FURTHER, OTHER, leave, nothing_is_left};
 
@@ -154,7 +154,7 @@ fn the_own_claim_deleted_while_waiting_means_a_new_one() {
     let (id, _) = client.wait((1, 4), [OTHER]);
     let own = client.path("/l", "#1:4");
     client.event(DELETED, &own);
-    client.expect_notices([]);
+    client.expect_notices([place_lost(AcquisitionId(1))]);
     client.expect(["create /l/#2", "list /l"]);
     let czxid = client.created(5);
     client.listed([OTHER, "#2:5"]);
@@ -173,7 +173,7 @@ fn the_own_claim_missing_in_a_listing_means_a_new_one() {
     client.event(DELETED, &other());
     client.expect(["list /l"]);
     client.listed(["x-0000000001", FURTHER]);
-    client.expect_notices([]);
+    client.expect_notices([place_lost(AcquisitionId(1))]);
     client.expect(["delete /l/#1:4", "create /l/#2", "list /l"]);
 }
 

@@ -365,6 +365,8 @@ impl World {
                     .held = None;
             }
             Notice::Left { result, .. } => assert_eq!(result, Ok(())),
+            Notice::PlaceLost { .. } => {}
+            Notice::Surveyed { .. } => panic!("nobody looks at a queue here"),
         }
     }
 

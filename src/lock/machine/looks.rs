@@ -121,7 +121,7 @@ impl ClaimMachine {
                 continue;
             };
             open += 1;
-            let path = self.below_lock(name);
+            let path = self.request.lock.below(name);
             let exists = Request::Exists { path, watch: false };
             self.ask(Op::Rank(serial, index), exists, cx);
         }
@@ -197,7 +197,7 @@ impl ClaimMachine {
                 self.ahead.further += 1;
                 continue;
             };
-            let path = self.below_lock(name);
+            let path = self.request.lock.below(name);
             let known = before.iter().position(|other| other.path == path);
             let watched = known.map(|index| before.swap_remove(index));
             let watch = Watch::Unset;
@@ -206,7 +206,9 @@ impl ClaimMachine {
                 .push(watched.unwrap_or(Watched { path, watch }));
         }
         let head = place.head.as_deref().map(std::str::from_utf8);
-        let head = head.and_then(Result::ok).map(|name| self.below_lock(name));
+        let head = head
+            .and_then(Result::ok)
+            .map(|name| self.request.lock.below(name));
         self.watch_over(head, cx);
         let nameable = place
             .nearest
@@ -243,7 +245,7 @@ impl ClaimMachine {
         let mut found: Vec<Claim> = queue::of_session(children, live.session_id)
             .filter(|(counter, _)| suspects.contains(counter) && !self.knows(*counter))
             .filter_map(|(counter, name)| {
-                let path = self.below_lock(std::str::from_utf8(name).ok()?);
+                let path = self.request.lock.below(std::str::from_utf8(name).ok()?);
                 self.claim_at(counter, path, None, cx)
             })
             .collect();

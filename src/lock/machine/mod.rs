@@ -264,6 +264,7 @@ impl ClaimMachine {
 
     /// All that was made in the session is gone with it, or goes unasked.
     fn session_lost(&mut self, reason: SessionLost, cx: &mut Context<'_>) {
+        self.place_lost(cx);
         self.forget_session();
         self.lose(LostReason::Session(reason), cx);
     }
@@ -285,6 +286,14 @@ impl ClaimMachine {
         self.doomed.clear();
     }
 
+    /// What only those who wait notice.
+    fn place_lost(&self, cx: &mut Context<'_>) {
+        if self.phase == Phase::Seeking && self.claim.is_some() {
+            let id = self.request.id;
+            cx.effects.notify(Notice::PlaceLost { id });
+        }
+    }
+
     /// What only a holder notices.
     fn lose(&mut self, reason: LostReason, cx: &mut Context<'_>) {
         if self.phase == Phase::Held {
@@ -294,6 +303,7 @@ impl ClaimMachine {
 
     /// The claim is not there, though nobody here deleted it.
     fn claim_gone(&mut self, cx: &mut Context<'_>) {
+        self.place_lost(cx);
         self.claim = None;
         self.own_watch = Watch::Unset;
         self.look = Look::Needed { sync: false };

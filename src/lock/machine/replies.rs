@@ -64,7 +64,7 @@ impl ClaimMachine {
         czxid: Option<i64>,
         cx: &Context<'_>,
     ) -> Option<Claim> {
-        let name_at = self.below_lock("").len();
+        let name_at = self.request.lock.below("").len();
         let (parent, name) = path.split_at_checked(name_at)?;
         let id = ClaimId::parse(name.as_bytes())?;
         let number = sequence_number(name.as_bytes())?;
@@ -73,7 +73,7 @@ impl ClaimMachine {
             session_id,
             counter,
         };
-        (*parent == *self.below_lock("") && id == asked_for).then_some(Claim {
+        (*parent == *self.request.lock.below("") && id == asked_for).then_some(Claim {
             counter,
             path,
             name_at,

@@ -103,7 +103,7 @@ impl ClaimMachine {
         }
         .prefix(self.request.lock.dialect);
         let create = Request::Create {
-            path: self.below_lock(&name),
+            path: self.request.lock.below(&name),
             data: Some(self.request.metadata.encode(live.timeout)),
             acl: Arc::clone(&self.request.lock.acl),
             mode: CreateMode::EphemeralSequential,
@@ -207,16 +207,5 @@ impl ClaimMachine {
     pub(super) fn next_serial(&mut self) -> u32 {
         self.serial = self.serial.wrapping_add(1);
         self.serial
-    }
-
-    /// The path of a child of the lock path.
-    pub(in crate::lock) fn below_lock(&self, name: &str) -> Arc<str> {
-        let parent = self.request.lock.path.as_str();
-        let separator = if self.request.lock.path.is_root() {
-            ""
-        } else {
-            "/"
-        };
-        [parent, separator, name].concat().into()
     }
 }

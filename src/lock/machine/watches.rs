@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::facts::{Look, Watch};
+use super::facts::{Claim, Look, Watch};
 use super::{ClaimMachine, Context};
 use crate::proto::{ErrorCode, EventType, Reply, Stat};
 use crate::session::Outcome;
@@ -58,10 +58,9 @@ impl ClaimMachine {
     /// The claim is not as it must be, or was not seen where it must be. It is
     /// given up, and deleted should it be there after all.
     pub(super) fn claim_missed(&mut self, cx: &mut Context<'_>) {
-        if let Some(claim) = self.claim.take() {
-            self.doomed.push(claim.doomed());
-        }
+        let claim = self.claim.clone();
         self.claim_gone(cx);
+        self.doomed.extend(claim.map(Claim::doomed));
     }
 
     pub(super) fn ahead_watched(&mut self, serial: u32, outcome: &Outcome, cx: &mut Context<'_>) {

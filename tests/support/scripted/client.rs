@@ -88,7 +88,7 @@ impl Client {
         self.command(Command::Leave(id));
     }
 
-    fn command(&mut self, command: Command) {
+    pub(crate) fn command(&mut self, command: Command) {
         self.machine.engine.command(command, self.now);
         self.act();
     }
@@ -343,6 +343,7 @@ impl Client {
         let (verb, watch) = match request {
             Request::Create { mode, .. } if *mode == CreateMode::Persistent => ("make", false),
             Request::GetChildren { watch, .. } => ("list", *watch),
+            Request::GetChildren2 { .. } => ("survey", false),
             Request::Exists { watch, .. } => ("exists", *watch),
             _ => (request.opcode().name(), false),
         };
@@ -394,6 +395,7 @@ pub(crate) fn keeps_nothing(claims: &Claims) {
             "{index} in {shown}"
         );
     }
+    assert!(shown.contains("surveys: Surveys({})"), "{shown}");
 }
 
 /// A claim's name, from `2` or `2:7`.
@@ -431,6 +433,10 @@ pub(crate) fn acquire_request(id: AcquisitionId, path: &str) -> AcquireRequest {
 
 pub(crate) fn failed(id: AcquisitionId, error: AcquireError) -> Notice {
     Notice::Failed { id, error }
+}
+
+pub(crate) fn place_lost(id: AcquisitionId) -> Notice {
+    Notice::PlaceLost { id }
 }
 
 pub(crate) fn lost(id: AcquisitionId, reason: LostReason) -> Notice {

@@ -1,0 +1,320 @@
+//! A look at a whole queue, for people and their tools.
+//!
+//! The claims are listed, and then asked one by one what they say of
+//! themselves, a few at a time. What goes meanwhile is left out. A connection
+//! that breaks means starting over.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::acquisition::{LockSpec, Notice, Token};
+use super::claim::{SequenceNumber, sequence_number};
+use super::contenders::{Contender, Queue, headroom};
+use super::effects::{Effects, LiveSession};
+use super::error::QueueError;
+use super::metadata::ClaimData;
+use crate::proto::{Children, ErrorCode, Reply, Request, Stat};
+use crate::session::{Outcome, Timestamp};
+
+/// Names a survey among those of a session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct SurveyId(pub u64);
+
+/// A request for a survey.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SurveyRequest {
+    /// Its name; every survey has another one.
+    pub id: SurveyId,
+    /// The lock whose queue is to be looked at.
+    pub lock: Arc<LockSpec>,
+    /// When to give up.
+    pub deadline: Timestamp,
+}
+
+/// Which request of a survey a reply belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SurveyStep {
+    /// Which survey.
+    pub id: SurveyId,
+    /// How often it has begun.
+    pub attempt: u32,
+    /// What was asked.
+    pub op: SurveyOp,
+}
+
+/// What a survey asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SurveyOp {
+    /// For the names.
+    List,
+    /// For the data of the claim at this place among them.
+    Read(usize),
+    /// For no more than what is known of the claim at this place, since its
+    /// data may not be read.
+    Stat(usize),
+}
+
+/// So many claims are asked at a time, so that nothing else has to wait long.
+const WINDOW: usize = 64;
+
+/// The surveys under way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Surveys(BTreeMap<SurveyId, Survey>);
+
+impl Surveys {
+    pub(super) fn begin(
+        &mut self,
+        request: SurveyRequest,
+        live: Option<LiveSession>,
+        effects: &mut Effects,
+    ) {
+        let id = request.id;
+        let survey = self.0.entry(id).or_insert_with(|| Survey::new(request, 0));
+        if live.is_some() {
+            survey.start(effects);
+        }
+    }
+
+    /// There is a new connection.
+    pub(super) fn start_over(&mut self, effects: &mut Effects) {
+        self.0.values_mut().for_each(|survey| survey.start(effects));
+    }
+
+    pub(super) fn close(&mut self, effects: &mut Effects) {
+        for id in std::mem::take(&mut self.0).into_keys() {
+            let result = Err(QueueError::Closed);
+            effects.notify(Notice::Surveyed { id, result });
+        }
+    }
+
+    pub(super) fn completed(
+        &mut self,
+        SurveyStep { id, attempt, op }: SurveyStep,
+        outcome: Outcome,
+        live: Option<LiveSession>,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) {
+        let Some(survey) = self.0.get_mut(&id).filter(|other| other.attempt == attempt) else {
+            return;
+        };
+        let result = match survey.take(op, outcome, effects) {
+            Ok(()) => survey.result(),
+            Err(Setback::Failed(error)) => Some(Err(error)),
+            Err(Setback::Throttled) => {
+                survey.retry_at = live.map(|live| now + live.timeout / 6);
+                None
+            }
+            Err(Setback::Disconnected) => None,
+        };
+        if let Some(result) = result {
+            self.0.remove(&id);
+            effects.notify(Notice::Surveyed { id, result });
+        }
+    }
+
+    pub(super) fn keep_time(
+        &mut self,
+        live: Option<LiveSession>,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) {
+        self.0.retain(|id, survey| {
+            let in_time = now < survey.request.deadline;
+            if !in_time {
+                let (id, result) = (*id, Err(QueueError::TimedOut));
+                effects.notify(Notice::Surveyed { id, result });
+            } else if live.is_some() && survey.retry_at.is_some_and(|at| at <= now) {
+                survey.start(effects);
+            }
+            in_time
+        });
+    }
+
+    pub(super) fn deadline(&self) -> Option<Timestamp> {
+        let times = |survey: &Survey| [Some(survey.request.deadline), survey.retry_at];
+        let times = self.0.values().flat_map(times).flatten();
+        times.filter(|at| *at != Timestamp::MAX).min()
+    }
+}
+
+/// One survey.
+#[derive(Clone, Debug)]
+struct Survey {
+    request: SurveyRequest,
+    attempt: u32,
+    /// The contenders, once they are listed.
+    names: Option<Vec<(Arc<str>, SequenceNumber)>>,
+    /// How many of them have been asked, and have not answered.
+    asked: usize,
+    open: usize,
+    queue: Queue,
+    retry_at: Option<Timestamp>,
+}
+
+/// Why a survey does not go on.
+enum Setback {
+    Failed(QueueError),
+    Throttled,
+    Disconnected,
+}
+
+impl Survey {
+    fn new(request: SurveyRequest, attempt: u32) -> Self {
+        Self {
+            queue: Queue::empty(request.lock.path.clone()),
+            request,
+            attempt,
+            names: None,
+            asked: 0,
+            open: 0,
+            retry_at: None,
+        }
+    }
+
+    fn start(&mut self, effects: &mut Effects) {
+        *self = Self::new(self.request.clone(), self.attempt.wrapping_add(1));
+        let path = self.request.lock.path.clone().into();
+        let list = Request::GetChildren2 { path, watch: false };
+        self.ask(SurveyOp::List, list, effects);
+    }
+
+    fn ask(&self, op: SurveyOp, request: Request, effects: &mut Effects) {
+        let step = SurveyStep {
+            id: self.request.id,
+            attempt: self.attempt,
+            op,
+        };
+        effects.requests.push_back((Token::Survey(step), request));
+    }
+
+    fn take(
+        &mut self,
+        op: SurveyOp,
+        outcome: Outcome,
+        effects: &mut Effects,
+    ) -> Result<(), Setback> {
+        let answer = match outcome {
+            Outcome::Ok { reply, .. } => Ok(reply),
+            Outcome::Server(ErrorCode::ThrottledOp) => return Err(Setback::Throttled),
+            Outcome::Server(code) => Err(code),
+            _ => return Err(Setback::Disconnected),
+        };
+        match op {
+            SurveyOp::List => self.listed(answer)?,
+            SurveyOp::Read(index) => self.read(index, answer, effects)?,
+            SurveyOp::Stat(index) => self.found(index, answer)?,
+        }
+        self.ask_more(effects);
+        Ok(())
+    }
+
+    fn listed(&mut self, answer: Result<Reply, ErrorCode>) -> Result<(), Setback> {
+        let children = match answer {
+            Ok(Reply::GetChildren2 { children, stat }) => {
+                self.queue.headroom = headroom(&stat);
+                children
+            }
+            // Nobody has ever asked for the lock.
+            Err(ErrorCode::NoNode) => Children::default(),
+            answer => return Err(self.failed("list the claims", answer)),
+        };
+        let mut names = Vec::new();
+        for name in &children {
+            // No request can name what is no text.
+            match (sequence_number(name), std::str::from_utf8(name)) {
+                (Some(number), Ok(name)) => names.push((name.into(), number)),
+                _ => {
+                    let name = String::from_utf8_lossy(name).into_owned();
+                    self.queue.others.push(name);
+                }
+            }
+        }
+        self.names = Some(names);
+        Ok(())
+    }
+
+    fn ask_more(&mut self, effects: &mut Effects) {
+        while self.open < WINDOW {
+            let index = self.asked;
+            let Some((name, _)) = self.names.as_ref().and_then(|names| names.get(index)) else {
+                return;
+            };
+            let path = self.request.lock.below(name);
+            self.asked += 1;
+            self.open += 1;
+            let read = Request::GetData { path, watch: false };
+            self.ask(SurveyOp::Read(index), read, effects);
+        }
+    }
+
+    fn read(
+        &mut self,
+        index: usize,
+        answer: Result<Reply, ErrorCode>,
+        effects: &mut Effects,
+    ) -> Result<(), Setback> {
+        match answer {
+            Ok(Reply::GetData { data, stat }) => {
+                let data = data.as_deref().and_then(ClaimData::decode);
+                self.add(index, &stat, data);
+            }
+            Err(ErrorCode::NoAuth) => {
+                let name = self.names.as_ref().and_then(|names| names.get(index));
+                if let Some((name, _)) = name {
+                    let path = self.request.lock.below(name);
+                    let exists = Request::Exists { path, watch: false };
+                    self.ask(SurveyOp::Stat(index), exists, effects);
+                }
+                return Ok(());
+            }
+            Err(ErrorCode::NoNode) => {}
+            answer => return Err(self.failed("read a claim", answer)),
+        }
+        self.open = self.open.saturating_sub(1);
+        Ok(())
+    }
+
+    fn found(&mut self, index: usize, answer: Result<Reply, ErrorCode>) -> Result<(), Setback> {
+        match answer {
+            Ok(Reply::Exists { stat }) => self.add(index, &stat, None),
+            Err(ErrorCode::NoNode) => {}
+            answer => return Err(self.failed("read a claim", answer)),
+        }
+        self.open = self.open.saturating_sub(1);
+        Ok(())
+    }
+
+    fn add(&mut self, index: usize, stat: &Stat, data: Option<ClaimData>) {
+        let name = self.names.as_ref().and_then(|names| names.get(index));
+        if let Some((name, number)) = name {
+            let contender = Contender::new(name, *number, stat);
+            self.queue.contenders.push(Contender { data, ..contender });
+        }
+    }
+
+    /// A reply of another kind than was asked for cannot be: the session
+    /// matches them.
+    fn failed(&self, operation: &'static str, answer: Result<Reply, ErrorCode>) -> Setback {
+        let Err(code) = answer else {
+            return Setback::Disconnected;
+        };
+        let path = self.request.lock.path.clone();
+        Setback::Failed(QueueError::Refused {
+            operation,
+            path,
+            code,
+        })
+    }
+
+    /// What was found, once all have answered.
+    fn result(&mut self) -> Option<Result<Queue, QueueError>> {
+        let names = self.names.as_ref()?;
+        if self.open > 0 || self.asked < names.len() {
+            return None;
+        }
+        self.queue.sort();
+        let path = self.request.lock.path.clone();
+        Some(Ok(std::mem::replace(&mut self.queue, Queue::empty(path))))
+    }
+}
