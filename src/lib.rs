@@ -49,7 +49,8 @@ pub use error::Error;
 #[cfg(feature = "tokio")]
 pub use lock::{Acquire, Guard, Lock};
 pub use lock::{
-    AcquireError, Dialect, FencingToken, HighWater, LostReason, ReleaseError, StaleToken,
+    AcquireError, ClaimData, Contender, Dialect, FencingToken, HighWater, LostReason, Queue,
+    QueueError, ReleaseError, StaleToken,
 };
 pub use proto::{Acl, ErrorCode, PathError, Perms, ZnodePath};
 pub use session::{Cause, Heartbeat, SessionLost, SessionStats, Stopped};

@@ -58,6 +58,7 @@ async fn a_queue_at_the_end_of_its_numbers_is_granted_in_the_order_of_creation()
         let session = Session::connect(server.address()).await.unwrap();
         locks.push(Lock::new(&session, LOCK).unwrap());
     }
+    assert_eq!(locks[0].queue().await.unwrap().headroom, 7);
     let grants = Arc::new(Mutex::new(Vec::new()));
 
     let holder = locks[0].acquire().timeout(LIMIT).await.unwrap();
@@ -85,6 +86,7 @@ async fn a_queue_at_the_end_of_its_numbers_is_granted_in_the_order_of_creation()
         release(guard, &grants).await;
     }
 
+    assert_eq!(locks[0].queue().await.unwrap().headroom, 0);
     let grants = grants.lock().unwrap();
     let numbers: Vec<_> = grants.iter().map(|grant| grant.number.as_str()).collect();
     println!("granted in this order: {}", numbers.join(" "));

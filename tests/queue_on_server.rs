@@ -1,0 +1,77 @@
+//! A look at a queue on a real ZooKeeper server.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use support::eventually;
+use support::raw::{EPHEMERAL_SEQUENTIAL, RawClient};
+use support::zookeeper::ZooKeeper;
+use zklock::{Dialect, Lock, QueueError, Session, SessionState};
+
+static SERVER: LazyLock<ZooKeeper> = LazyLock::new(ZooKeeper::start);
+
+async fn lock(path: &str) -> (Session, Lock) {
+    let session = Session::connect(SERVER.address()).await.unwrap();
+    let lock = Lock::new(&session, path).unwrap();
+    (session, lock)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holder_and_waiters_are_shown_in_order_with_what_they_say() {
+    let mut raw = RawClient::connect(&SERVER.address());
+    let (session, lock) = lock("/shown").await;
+    assert_eq!(lock.queue().await.unwrap().contenders, []);
+
+    let guard = lock.acquire().owner("me").await.unwrap();
+    let kazoo = lock.clone().with_dialect(Dialect::Kazoo);
+    let waiting = tokio::spawn(kazoo.acquire().ttl(Duration::from_secs(60)).into_future());
+    eventually("both are queued", || {
+        raw.children("/shown").unwrap().len() == 2
+    });
+    let foreign = raw.create("/shown/x-", b"127.0.0.1", EPHEMERAL_SEQUENTIAL);
+    raw.create("/shown/junk", b"", 0).unwrap();
+
+    let queue = lock.queue().await.unwrap();
+    assert_eq!(queue.path.as_str(), "/shown");
+    assert_eq!(queue.others, ["junk"]);
+    assert_eq!(queue.headroom, i32::MAX as u32 - 4);
+    let [holder, waiter, last] = &queue.contenders[..] else {
+        panic!("{queue:?}");
+    };
+    let SessionState::Connected { session_id, .. } = session.state() else {
+        panic!("{:?}", session.state());
+    };
+    assert_eq!(format!("/shown/{}", holder.name), guard.znode());
+    assert_eq!(holder.token, guard.fencing_token());
+    assert_eq!(holder.session_id, Some(session_id));
+    assert_eq!(holder.owner(), Some("me"));
+    assert_eq!(holder.dialect, Some(Dialect::Protected));
+    assert_eq!(holder.data.as_ref().unwrap().pid, Some(std::process::id()));
+    assert!(holder.age(SystemTime::now()) < Duration::from_secs(60));
+    assert_eq!(waiter.dialect, Some(Dialect::Kazoo));
+    let ttl = waiter.data.as_ref().unwrap().ttl;
+    assert_eq!(ttl, Some(Duration::from_secs(60)));
+    assert_eq!(format!("/shown/{}", last.name), foreign.unwrap());
+    assert_eq!((&last.data, last.dialect), (&None, None));
+    assert_eq!(last.session_id, Some(raw.session_id()));
+
+    guard.release().await.unwrap();
+    waiting.await.unwrap().unwrap().release().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_session_shows_no_queue() {
+    let (session, lock) = lock("/closed").await;
+    session.close().await;
+    assert_eq!(lock.queue().await.unwrap_err(), QueueError::Closed);
+}
