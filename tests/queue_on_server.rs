@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 use support::eventually;
 use support::raw::{EPHEMERAL_SEQUENTIAL, RawClient};
 use support::zookeeper::ZooKeeper;
-use zklock::{Dialect, Lock, QueueError, Session, SessionState};
+use zklock::{AcquireError, Dialect, Lock, QueueError, Session, SessionState};
 
 static SERVER: LazyLock<ZooKeeper> = LazyLock::new(ZooKeeper::start);
 
@@ -74,4 +74,35 @@ async fn a_closed_session_shows_no_queue() {
     let (session, lock) = lock("/closed").await;
     session.close().await;
     assert_eq!(lock.queue().await.unwrap_err(), QueueError::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_does_not_fit_into_a_frame_ends_requests_and_no_hold() {
+    let mut raw = RawClient::connect(&SERVER.address());
+    let session = Session::builder(SERVER.address())
+        .max_frame(4 * 1024)
+        .connect()
+        .await
+        .unwrap();
+    let lock = Lock::new(&session, "/long").unwrap();
+    let guard = lock.acquire().await.unwrap();
+    for number in 0..100 {
+        let path = format!("/long/{number:0>60}x");
+        raw.create(&path, b"", 0).unwrap();
+    }
+    let too_long = lock.acquire().await.unwrap_err();
+    let AcquireError::QueueTooLong { length, max, .. } = too_long else {
+        panic!("{too_long:?}");
+    };
+    assert!(length > max && max == 4 * 1024);
+    assert!(matches!(
+        lock.queue().await.unwrap_err(),
+        QueueError::TooLong { .. }
+    ));
+    eventually("the claim of the failed request is deleted", || {
+        raw.children("/long").unwrap().len() == 101
+    });
+    assert_eq!(guard.check(), Ok(()));
+    guard.release().await.unwrap();
+    assert_eq!(raw.children("/long").unwrap().len(), 100);
 }

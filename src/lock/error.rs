@@ -46,6 +46,16 @@ pub enum AcquireError {
         /// The lock path.
         path: ZnodePath,
     },
+    /// The queue is too long to be listed: its names do not fit into a frame
+    /// that this session takes.
+    QueueTooLong {
+        /// The lock path.
+        path: ZnodePath,
+        /// How long the listing is, in bytes.
+        length: usize,
+        /// How long a frame may be, in bytes.
+        max: usize,
+    },
     /// The server refused the request.
     Refused {
         /// What was asked of it.
@@ -57,7 +67,8 @@ pub enum AcquireError {
     },
     /// The lock was granted, and lost before the request could be answered.
     Lost(LostReason),
-    /// The session was closed.
+    /// The session was closed, or a server refused its authentication, which
+    /// closes it as well: `Session::state` says which.
     Closed,
 }
 
@@ -88,6 +99,7 @@ impl fmt::Display for AcquireError {
                 f,
                 "{path} has run out of sequence numbers; let its queue run empty, delete it and go on"
             ),
+            Self::QueueTooLong { path, length, max } => write_too_long(f, path, *length, *max),
             Self::Refused {
                 operation,
                 path,
@@ -96,10 +108,14 @@ impl fmt::Display for AcquireError {
             Self::Lost(reason) => {
                 write!(f, "the lock was lost as soon as it was granted: {reason}")
             }
-            Self::Closed => f.write_str("the session was closed"),
+            Self::Closed => f.write_str(CLOSED),
         }
     }
 }
+
+/// As far as is known where a request finds that nobody takes it any more.
+const CLOSED: &str =
+    "the session was closed, or a server refused its authentication; Session::state says which";
 
 impl std::error::Error for AcquireError {}
 
@@ -109,6 +125,16 @@ impl std::error::Error for AcquireError {}
 pub enum QueueError {
     /// No server has answered in time.
     TimedOut,
+    /// The queue is too long to be listed: its names do not fit into a frame
+    /// that this session takes.
+    TooLong {
+        /// The lock path.
+        path: ZnodePath,
+        /// How long the listing is, in bytes.
+        length: usize,
+        /// How long a frame may be, in bytes.
+        max: usize,
+    },
     /// The server refused.
     Refused {
         /// What was asked of it.
@@ -118,7 +144,8 @@ pub enum QueueError {
         /// What the server said.
         code: ErrorCode,
     },
-    /// The session was closed.
+    /// The session was closed, or a server refused its authentication, which
+    /// closes it as well: `Session::state` says which.
     Closed,
 }
 
@@ -126,17 +153,31 @@ impl fmt::Display for QueueError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("no server has answered in time"),
+            Self::TooLong { path, length, max } => write_too_long(f, path, *length, *max),
             Self::Refused {
                 operation,
                 path,
                 code,
             } => write_refusal(f, operation, path, *code),
-            Self::Closed => f.write_str("the session was closed"),
+            Self::Closed => f.write_str(CLOSED),
         }
     }
 }
 
 impl std::error::Error for QueueError {}
+
+fn write_too_long(
+    f: &mut fmt::Formatter<'_>,
+    path: &ZnodePath,
+    length: usize,
+    max: usize,
+) -> fmt::Result {
+    write!(
+        f,
+        "the children of {path} take {length} bytes to list, and {max} are the most that is \
+         accepted; delete what does not belong there, or raise the session's max_frame"
+    )
+}
 
 fn write_refusal(
     f: &mut fmt::Formatter<'_>,

@@ -198,6 +198,10 @@ impl Survey {
             Outcome::Ok { reply, .. } => Ok(reply),
             Outcome::Server(ErrorCode::ThrottledOp) => return Err(Setback::Throttled),
             Outcome::Server(code) => Err(code),
+            Outcome::TooLong { length, max } => {
+                let path = self.request.lock.path.clone();
+                return Err(Setback::Failed(QueueError::TooLong { path, length, max }));
+            }
             _ => return Err(Setback::Disconnected),
         };
         match op {

@@ -84,6 +84,18 @@ impl<T> Pending<T> {
             })
     }
 
+    /// Takes the oldest request, if it is the recipe's.
+    pub(super) fn take_oldest_recipe(&mut self) -> Option<T> {
+        let oldest = self.in_flight.pop_front()?;
+        match oldest.waiter {
+            Waiter::Recipe(token) => Some(token),
+            _ => {
+                self.in_flight.push_front(oldest);
+                None
+            }
+        }
+    }
+
     /// Takes all that is in flight, oldest first.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = InFlight<T>> + use<T> {
         std::mem::take(&mut self.in_flight).into_iter()

@@ -1,10 +1,10 @@
 //! What a server may refuse, and what the user is told then.
 
-use zklock::lock::{AcquireError, AcquisitionId};
+use zklock::lock::{AcquireError, AcquisitionId, LostReason};
 use zklock::proto::{ErrorCode, EventType, ZnodePath};
 
 use crate::support::scripted::BEAT;
-use crate::support::scripted::client::{Client, failed, left, place_lost};
+use crate::support::scripted::client::{Client, failed, left, lost, place_lost};
 use crate::{OTHER, nothing_is_left};
 
 fn path(path: &str) -> ZnodePath {
@@ -283,4 +283,42 @@ fn a_holder_whose_listing_is_refused_after_a_reattach_holds_on() {
     client.expect_nothing();
     client.advance(BEAT);
     client.expect(["sync /l", "list /l"]);
+}
+
+#[test]
+fn a_queue_that_is_too_long_to_be_listed_is_an_error_and_leaves_nothing() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    client.created(4);
+    client.hear_too_long();
+    let error = AcquireError::QueueTooLong {
+        path: ZnodePath::new("/l").expect("a path"),
+        length: 101,
+        max: 100,
+    };
+    client.expect_notices([failed(id, error)]);
+    client.reattach();
+    client.expect(["delete /l/#1:4"]);
+    client.deleted();
+    client.expect_notices([left(id)]);
+    nothing_is_left(&mut client);
+}
+
+#[test]
+fn a_holder_does_without_a_listing_that_is_too_long() {
+    let mut client = Client::connected();
+    let (id, czxid) = client.hold("/l", 1);
+    client.cut();
+    client.reattach();
+    client.expect(["sync /l", "list /l", "exists /l/#1:0 watch"]);
+    client.synced();
+    client.hear_too_long();
+    client.reattach();
+    client.expect(["exists /l/#1:0 watch"]);
+    client.seen(czxid);
+    client.expect_notices([]);
+    let own = client.path("/l", "#1:0");
+    client.event(EventType::NodeDeleted, &own);
+    client.expect_notices([lost(id, LostReason::ClaimDeleted), left(id)]);
 }

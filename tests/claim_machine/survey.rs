@@ -158,6 +158,21 @@ fn a_refusal_says_what_is_not_allowed() {
 }
 
 #[test]
+fn a_queue_that_is_too_long_to_be_listed_is_said_to_be() {
+    let mut client = Client::connected();
+    survey(&mut client, Timestamp::MAX);
+    client.batch();
+    client.hear_too_long();
+    let error = QueueError::TooLong {
+        path: ZnodePath::new("/l").unwrap(),
+        length: 101,
+        max: 100,
+    };
+    assert_eq!(result(&mut client), Err(error));
+    client.keeps_nothing();
+}
+
+#[test]
 fn of_many_claims_a_few_are_asked_at_a_time() {
     let mut client = Client::connected();
     survey(&mut client, Timestamp::MAX);

@@ -239,6 +239,25 @@ fn a_broken_connection_is_told_before_what_became_of_the_requests() {
 }
 
 #[test]
+fn a_frame_that_is_too_long_is_the_answer_to_the_oldest_request_alone() {
+    let (length, max) = (101, 100);
+    let mut session = Session::connected();
+    send(&mut session, [1, 2]);
+    session.hear_too_long();
+    let told = session.outcomes();
+    let first = (1, Outcome::TooLong { length, max });
+    assert_eq!(told, [first, (2, Outcome::MaybeSent)]);
+
+    // Behind a heartbeat, whose reply it cannot be, nothing is known.
+    let mut session = Session::connected();
+    session.advance_in_silence(BEAT);
+    session.transmit();
+    send(&mut session, [1]);
+    session.hear_too_long();
+    assert_eq!(session.outcomes(), [(1, Outcome::MaybeSent)]);
+}
+
+#[test]
 fn no_more_requests_are_in_flight_than_allowed() {
     let mut limited = config("a");
     limited.max_in_flight = 2;

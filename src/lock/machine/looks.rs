@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::facts::{Claim, Look, Ranking, SyncState, Watch, Watched};
 use super::{ClaimMachine, Context, Phase};
 use crate::lock::acquisition::Op;
+use crate::lock::error::AcquireError;
 use crate::lock::queue::{self, Czxids, Place, Standing};
 use crate::proto::{Children, ErrorCode, Reply, Request};
 use crate::session::Outcome;
@@ -53,6 +54,9 @@ impl ClaimMachine {
     }
 
     pub(super) fn listed(&mut self, serial: u32, outcome: Outcome, cx: &mut Context<'_>) {
+        if let Outcome::TooLong { length, max } = outcome {
+            return self.cannot_list(length, max, cx);
+        }
         let Look::Asked {
             serial: asked,
             sync,
@@ -86,6 +90,14 @@ impl ClaimMachine {
             Outcome::Server(_) => self.retry_later(cx),
             _ => {}
         }
+    }
+
+    /// Whoever waits cannot know its place then. A holder does without: its own
+    /// watch tells it that its claim is there.
+    fn cannot_list(&mut self, length: usize, max: usize, cx: &mut Context<'_>) {
+        self.unlistable = true;
+        let path = self.request.lock.path.clone();
+        self.fail(AcquireError::QueueTooLong { path, length, max }, cx);
     }
 
     /// From its reply on, and not before: an event of an earlier watch, which

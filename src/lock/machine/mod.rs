@@ -92,6 +92,8 @@ pub(super) struct ClaimMachine {
     ahead: Ahead,
     /// The predecessor may not be watched: watch the lock path instead.
     watch_parent: bool,
+    /// The children of the lock path are more than a frame takes.
+    unlistable: bool,
     /// Whoever holds the lock, while this waits for it.
     head: Option<Head>,
     /// When the own time as a holder is over.
@@ -124,6 +126,7 @@ impl ClaimMachine {
             look: Look::Needed { sync: false },
             ahead: Ahead::default(),
             watch_parent: false,
+            unlistable: false,
             head: None,
             term: None,
             serial: 0,

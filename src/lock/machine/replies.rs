@@ -45,7 +45,9 @@ impl ClaimMachine {
                     None => self.doubt(counter),
                 }
             }
-            Outcome::Ok { .. } | Outcome::MaybeSent => self.doubt(counter),
+            Outcome::Ok { .. } | Outcome::MaybeSent | Outcome::TooLong { .. } => {
+                self.doubt(counter);
+            }
             Outcome::Server(code) => {
                 if !code.is_refusal() {
                     self.doubt(counter);
@@ -164,7 +166,9 @@ impl ClaimMachine {
             | Outcome::Closed => {
                 self.doomed.remove(index);
             }
-            Outcome::NotSent | Outcome::MaybeSent => self.ask_anew(index),
+            Outcome::NotSent | Outcome::MaybeSent | Outcome::TooLong { .. } => {
+                self.ask_anew(index);
+            }
             Outcome::Server(code) => {
                 self.ask_anew(index);
                 self.retry_later(cx);

@@ -36,8 +36,10 @@ impl ClaimMachine {
             return self.enqueue(live, cx);
         };
         let path = Arc::clone(&claim.path);
-        if let Look::Needed { sync } = self.look {
-            self.ask_for_listing(sync, cx);
+        match self.look {
+            Look::Needed { .. } if self.phase == Phase::Held && self.unlistable => {}
+            Look::Needed { sync } => self.ask_for_listing(sync, cx),
+            _ => {}
         }
         // Ahead of the predecessor's watch: what the grant without a round
         // trip rests on.

@@ -196,8 +196,9 @@ impl<T> SessionMachine<T> {
         if was_live {
             // Told first: what it makes of the outcomes below depends on it.
             self.outputs
-                .push_back(Output::Session(SessionEvent::Suspended(cause)));
+                .push_back(Output::Session(SessionEvent::Suspended(cause.clone())));
             self.cut_lease(now);
+            self.complete_unread(&cause);
         }
         self.complete_all(&Outcome::MaybeSent, &Outcome::NotSent);
         self.dial_later(now);

@@ -30,7 +30,7 @@ use super::state::{Cause, SessionEvent, SessionLost, Stopped};
 use super::stats::SessionStats;
 use super::time::Timestamp;
 use super::timers::{Timer, Timers};
-use crate::proto::{ErrorCode, Password, Reply, Request, WatcherEvent};
+use crate::proto::{ErrorCode, FrameError, Password, Reply, Request, WatcherEvent};
 
 /// What a session is to be like.
 #[derive(Clone, Debug)]
@@ -118,6 +118,14 @@ pub enum Outcome {
     NotSent,
     /// The connection broke before the reply: it may or may not have been done.
     MaybeSent,
+    /// Its reply is a longer frame than is taken, and the connection was given
+    /// up for that.
+    TooLong {
+        /// How long it is, in bytes.
+        length: usize,
+        /// What is taken at the most, in bytes.
+        max: usize,
+    },
     /// The session ended first. What it would have done is over with it.
     SessionLost,
     /// The machine has stopped.
@@ -349,6 +357,18 @@ impl<T> SessionMachine<T> {
                 Timer::Connect => self.connect_timed_out(),
                 Timer::Close => self.stop(Stopped::Closed),
             }
+        }
+    }
+
+    /// If the connection broke on a frame that is too long: whose reply that
+    /// must have been, since replies come in order.
+    fn complete_unread(&mut self, cause: &Cause) {
+        let Cause::Frame(FrameError::TooLong { length, max }) = *cause else {
+            return;
+        };
+        if let Some(token) = self.pending.take_oldest_recipe() {
+            let outcome = Outcome::TooLong { length, max };
+            self.outputs.push_back(Output::Completed { token, outcome });
         }
     }
 

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use zklock::proto::{
-    ConnectRequest, ConnectResponse, ErrorCode, EventType, FrameReader, KeeperState, Password,
-    Reader, Reply, ReplyHeader, Request, WatcherEvent, xid,
+    ConnectRequest, ConnectResponse, ErrorCode, EventType, FrameError, FrameReader, KeeperState,
+    Password, Reader, Reply, ReplyHeader, Request, WatcherEvent, xid,
 };
 use zklock::session::{Action, Cause, Heartbeat, Io, Misuse, SessionConfig, Timestamp};
 
@@ -129,9 +129,20 @@ impl<M: Machine> Peer<M> {
 
     /// The server closes the connection.
     pub(crate) fn cut(&mut self) {
+        self.cut_by(Cause::ClosedByServer);
+    }
+
+    pub(crate) fn cut_by(&mut self, cause: Cause) {
         self.in_flight.clear();
         self.unseen.clear();
-        self.io(Io::Disconnected(Cause::ClosedByServer));
+        self.io(Io::Disconnected(cause));
+    }
+
+    /// A frame comes of which more than 100 bytes are announced, where that is
+    /// the most.
+    pub(crate) fn hear_too_long(&mut self) {
+        let (length, max) = (101, 100);
+        self.cut_by(Cause::Frame(FrameError::TooLong { length, max }));
     }
 
     /// A frame arrives.
