@@ -181,6 +181,7 @@ impl Claims {
             SessionEvent::Suspended(_) => {
                 self.live = None;
                 self.effects.forget_watches();
+                self.surveys.disconnected();
                 self.tell_all(&ClaimInput::Suspended, now);
             }
             SessionEvent::Lost(reason) => {
@@ -216,6 +217,7 @@ impl Claims {
         self.session_id = None;
         self.lease = None;
         self.effects.forget_session();
+        self.surveys.disconnected();
     }
 
     /// Wakes those that have something to do by now, and every holder if the

@@ -231,7 +231,8 @@ impl Acquire {
     /// guard and the session last. Zero is an error.
     ///
     /// The guard is lost when so much time has passed since the grant, and the
-    /// claim deleted. Should the process be too stuck for that and its session
+    /// claim deleted. (Somewhat sooner if the news that it is its turn took
+    /// longer than the session timeout: those behind count from then.) Should the process be too stuck for that and its session
     /// live on, those who wait delete the claim, by their own clocks, once they
     /// have seen it at the head of the queue for the TTL and the session
     /// timeout. Only zklock does that; other clients know of no TTL, or count

@@ -80,6 +80,13 @@ impl Surveys {
         self.0.values_mut().for_each(|survey| survey.start(effects));
     }
 
+    /// There is nothing to do before there is one.
+    pub(super) fn disconnected(&mut self) {
+        for survey in self.0.values_mut() {
+            survey.retry_at = None;
+        }
+    }
+
     pub(super) fn close(&mut self, effects: &mut Effects) {
         for id in std::mem::take(&mut self.0).into_keys() {
             let result = Err(QueueError::Closed);

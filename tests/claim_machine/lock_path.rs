@@ -119,3 +119,53 @@ fn a_refusal_that_crosses_a_listing_has_it_made_again_with_a_watch() {
     client.event(EventType::NodeChildrenChanged, "/l");
     client.expect(["list /l watch"]);
 }
+
+/// Granted behind a predecessor that may not be watched.
+fn hold_by_the_lock_path() -> Client {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    let czxid = client.created(4);
+    client.listed([OTHER, "#1:4"]);
+    client.batch();
+    client.seen(czxid);
+    client.refused(ErrorCode::NoAuth);
+    client.batch();
+    client.listed([OTHER, "#1:4"]);
+    client.event(EventType::NodeChildrenChanged, "/l");
+    client.batch();
+    client.listed(["#1:4"]);
+    client.expect_notices([client.granted(id, czxid, "#1:4", "/l")]);
+    client
+}
+
+#[test]
+fn a_holder_that_waited_by_the_lock_path_does_not_list_it_at_each_change() {
+    let mut client = hold_by_the_lock_path();
+    client.event(EventType::NodeChildrenChanged, "/l");
+    client.expect_nothing();
+}
+
+#[test]
+fn a_change_of_the_lock_path_while_claims_are_ranked_means_looking_again() {
+    let stuck = "x-2147483647";
+    let mut client = Client::connected();
+    client.acquire("/l");
+    client.batch();
+    let czxid = client.created(4);
+    client.listed([stuck, "#1:4"]);
+    client.batch();
+    client.seen(czxid);
+    client.seen_of(czxid - 1, 7);
+    client.seen(czxid);
+    client.expect([&*format!("list /l/{stuck} watch")]);
+    client.refused(ErrorCode::NoAuth);
+    client.expect(["list /l watch"]);
+    client.listed([stuck, "#1:4"]);
+    client.expect([&*format!("exists /l/{stuck}"), "exists /l/#1:4"]);
+    client.seen_of(czxid - 1, 7);
+    // It goes, after it was asked.
+    client.event(EventType::NodeChildrenChanged, "/l");
+    client.seen(czxid);
+    client.expect(["list /l watch"]);
+}

@@ -322,3 +322,62 @@ fn a_holder_does_without_a_listing_that_is_too_long() {
     client.event(EventType::NodeDeleted, &own);
     client.expect_notices([lost(id, LostReason::ClaimDeleted), left(id)]);
 }
+
+/// How many of the next few connections end by a listing that is too long.
+fn connections_ended(client: &mut Client) -> usize {
+    let mut ended = 0;
+    for _ in 0..5 {
+        client.advance(BEAT);
+        let batch = client.batch();
+        let lists = batch
+            .iter()
+            .any(|(_, request)| matches!(request, zklock::proto::Request::GetChildren { .. }));
+        if lists {
+            client
+                .in_flight
+                .retain(|(_, request)| !matches!(request, zklock::proto::Request::Sync { .. }));
+            ended += 1;
+            client.hear_too_long();
+            client.reattach();
+        }
+    }
+    ended
+}
+
+#[test]
+fn a_create_in_doubt_where_nothing_can_be_listed_ends_no_connection_after_the_first() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    client.cut();
+    client.reattach();
+    client.expect(["sync /l", "list /l"]);
+    client.synced();
+    client.hear_too_long();
+    assert_eq!(client.notices().len(), 1, "{id:?} failed");
+    client.reattach();
+    assert_eq!(connections_ended(&mut client), 0);
+}
+
+#[test]
+fn a_released_claim_once_in_doubt_where_nothing_can_be_listed_ends_no_connection() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    client.cut();
+    client.reattach();
+    client.batch();
+    client.synced();
+    client.listed(["#1:4"]);
+    client.batch();
+    client.seen(101);
+    assert_eq!(client.notices().len(), 1, "granted");
+    client.leave(id);
+    client.expect(["delete /l/#1:4"]);
+    client.deleted();
+    client.expect(["sync /l", "list /l"]);
+    client.synced();
+    client.hear_too_long();
+    client.reattach();
+    assert_eq!(connections_ended(&mut client), 0);
+}

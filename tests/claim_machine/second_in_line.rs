@@ -178,3 +178,51 @@ fn of_many_on_one_session_each_event_serves_all_and_moves_one() {
     assert!(client.notices().contains(&granted));
     client.expect(["list /l"]);
 }
+
+#[test]
+fn a_second_that_is_refused_for_now_delays_no_hand_off() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    let czxid = client.created(4);
+    client.listed([FURTHER, OTHER, "#1:4"]);
+    client.batch();
+    client.seen(czxid);
+    client.watched();
+    client.refused(ErrorCode::ThrottledOp);
+    client.event(DELETED, &below(FURTHER));
+    client.event(DELETED, &below(OTHER));
+    client.expect_notices([client.granted(id, czxid, "#1:4", "/l")]);
+}
+
+#[test]
+fn seconds_that_may_not_be_watched_leave_nothing_in_memory() {
+    let mut client = Client::connected();
+    client.acquire("/l");
+    client.batch();
+    let czxid = client.created(400);
+    let own = client.expand("#1:400");
+    let names: Vec<String> = (0..300).map(|n| format!("x-{n:010}")).collect();
+    let mut sizes = Vec::new();
+    let mut first = true;
+    // Those in the middle leave, the predecessor stays.
+    for last in (1..299).rev() {
+        let listed: Vec<&[u8]> = names[..=last]
+            .iter()
+            .map(|name| name.as_bytes())
+            .chain([names[299].as_bytes(), own.as_bytes()])
+            .collect();
+        client.listed_bytes(&listed);
+        client.batch();
+        if first {
+            client.seen(czxid);
+            first = false;
+        }
+        client.watched();
+        client.refused(ErrorCode::NoAuth);
+        sizes.push(format!("{:?}", client.claims()).len());
+        client.event(EventType::NodeChildrenChanged, &below(&names[299]));
+        client.expect(["list /l"]);
+    }
+    assert!(sizes[sizes.len() - 1] < sizes[0] * 2, "{sizes:?}");
+}

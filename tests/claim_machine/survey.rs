@@ -257,3 +257,19 @@ fn closing_the_session_ends_a_survey() {
     assert_eq!(result(&mut client), Err(QueueError::Closed));
     client.keeps_nothing();
 }
+
+#[test]
+fn a_survey_that_is_throttled_and_then_cut_off_waits_for_the_connection() {
+    let mut client = Client::connected();
+    survey(&mut client, Timestamp::MAX);
+    client.batch();
+    client.refused(ErrorCode::ThrottledOp);
+    client.cut();
+    client.dial();
+    // Whoever drives this must be able to sleep meanwhile.
+    for _ in 0..20 {
+        let before = client.now;
+        client.step();
+        assert!(client.now > before, "nothing to do, and no sleep either");
+    }
+}

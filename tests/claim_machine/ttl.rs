@@ -212,7 +212,15 @@ fn the_first_of_many_is_watched_over_from_the_back_of_the_queue() {
     client.advance(T);
     client.expect([&*format!("getData /l/{first}")]);
     client.head_says(LIMITED);
-    removal_is_due(&mut client);
+    // It may go unheard: look again in a while.
+    pass(&mut client, BEAT * 10 - MOMENT);
+    client.expect_nothing();
+    client.advance(MOMENT);
+    client.expect(["list /l"]);
+    client.listed([first, FURTHER, OTHER, "#1:4"]);
+    pass(&mut client, REMOVED_AFTER - T - BEAT * 10 - MOMENT);
+    client.expect_nothing();
+    client.advance(MOMENT);
     client.expect([&*format!("delete /l/{first}")]);
     client.deleted();
     // Nothing else would tell who is first now.
@@ -272,4 +280,79 @@ fn a_holder_that_is_removed_is_told_by_its_watch() {
     let own = client.path("/l", "#1:0");
     client.event(EventType::NodeDeleted, &own);
     client.expect_notices([lost(id, LostReason::ClaimDeleted), left(id)]);
+}
+
+#[test]
+fn a_grant_that_is_late_ends_before_those_behind_remove_the_claim() {
+    let mut client = Client::connected();
+    let id = client.acquire_with("/l", |request| request.metadata.ttl = Some(TTL));
+    client.queue((1, 4), [OTHER]);
+    // OTHER goes, and everyone else sees the own claim at the head.
+    client.advance(BEAT * 3);
+    client.batch();
+    let first_seen = client.now;
+    // This one does not: its connections break before it can look. But each
+    // handshake keeps its session alive.
+    for _ in 0..4 {
+        client.cut();
+        client.advance_in_silence(BEAT * 2);
+        client.reattach();
+    }
+    client.batch();
+    client.synced();
+    client.listed(["#1:4"]);
+    client.seen(101);
+    let removed = first_seen + TTL + T;
+    match &client.notices()[..] {
+        // The claim may as well be given up.
+        [] | [Notice::PlaceLost { .. }] => {}
+        [
+            Notice::Granted {
+                until: Some(until), ..
+            },
+        ] => {
+            assert!(
+                *until < removed,
+                "ends {:?} after its removal",
+                *until - removed
+            );
+        }
+        other => panic!("{other:?} {id:?}"),
+    }
+}
+
+#[test]
+fn a_head_whose_data_are_too_long_is_read_once() {
+    let mut client = waiting();
+    let mut reads = 0;
+    for _ in 0..4 {
+        reads += 1;
+        client.hear_too_long();
+        client.reattach();
+        client.batch();
+        client.synced();
+        client.listed([OTHER, "#1:4"]);
+        client.seen(101);
+        client.batch();
+        client.watched();
+        client.advance(T);
+        if client.batch().is_empty() {
+            break;
+        }
+    }
+    assert_eq!(reads, 1);
+}
+
+#[test]
+fn a_head_with_a_long_ttl_that_goes_unheard_is_found_out_in_time() {
+    let first = "x-0000000001";
+    let mut client = Client::connected();
+    client.wait((1, 4), [first, FURTHER, OTHER]);
+    client.advance(T);
+    client.expect([&*format!("getData /l/{first}")]);
+    client.head_says(r#"{"ttl_ms":86400000,"session_timeout_ms":4000}"#);
+    pass(&mut client, BEAT * 10 - MOMENT);
+    client.expect_nothing();
+    client.advance(BEAT);
+    client.expect(["list /l"]);
 }

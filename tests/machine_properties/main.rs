@@ -65,3 +65,46 @@ fn up_to(longest: Duration) -> impl Strategy<Value = Duration> {
     let longest = u64::try_from(longest.as_millis()).expect("a short time");
     (0..=longest).prop_map(Duration::from_millis)
 }
+
+/// It comes to the head while its process is stopped, and hears of it when the
+/// session's lease is over; those behind have counted all along.
+#[test]
+fn a_grant_that_is_late_ends_before_those_behind_remove_the_claim() {
+    let (holder, waiter, lock) = (1, 0, 0);
+    let mut world = World::new();
+    let acquire = |client, ttl| Step::Acquire {
+        client,
+        lock,
+        waits: true,
+        deadline: None,
+        ttl,
+    };
+    let mut go = |step| {
+        world.take(step);
+        world.check();
+    };
+    go(Step::Settle);
+    // So that the lock path is there.
+    go(acquire(waiter, Some(Duration::from_secs(1))));
+    go(Step::Settle);
+    go(Step::Pass(Duration::from_secs(1)));
+    go(Step::Settle);
+    go(Step::Foreign(lock));
+    go(acquire(holder, Some(Duration::from_secs(3))));
+    go(Step::Settle);
+    go(acquire(waiter, None));
+    go(Step::Settle);
+    for _ in 0..5 {
+        go(Step::Pass(Duration::from_secs(1)));
+        go(Step::Settle);
+    }
+    go(Step::Pause(holder));
+    go(Step::Foreign(lock));
+    for tenth in 0..120 {
+        go(Step::Pass(Duration::from_millis(100)));
+        go(Step::Settle);
+        if tenth == 55 {
+            go(Step::Resume(holder));
+        }
+    }
+}

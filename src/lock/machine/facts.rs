@@ -84,6 +84,8 @@ pub(super) struct Ranking {
     pub(super) names: Vec<Box<[u8]>>,
     pub(super) open: usize,
     pub(super) czxids: Czxids,
+    /// The lock path has changed since it was listed.
+    pub(super) outdated: bool,
 }
 
 /// What is ahead of the claim.

@@ -41,8 +41,8 @@ enum Term {
     Asked(u32),
     /// It has none, or has gone where nobody would hear of it.
     Endless,
-    /// It has one. The data that said so has this version.
-    Ends { version: i32 },
+    /// It has one, which is over then. The data that said so has this version.
+    Ends { at: Timestamp, version: i32 },
     /// Its delete is in flight, under this serial number.
     Ending(u32),
 }
@@ -55,11 +55,10 @@ impl ClaimMachine {
             return;
         };
         match &mut self.head {
-            Some(head) if head.path == path => {
-                if head.term == Term::Endless {
-                    self.look_later(cx);
-                }
-            }
+            Some(head) if head.path == path => match head.term {
+                Term::Endless | Term::Ends { .. } => self.look_later(cx),
+                Term::Unread | Term::Asked(_) | Term::Ending(_) => {}
+            },
             head => {
                 *head = Some(Head {
                     path,
@@ -67,6 +66,9 @@ impl ClaimMachine {
                     term: Term::Unread,
                     due: Some(cx.now + live.timeout),
                 });
+                if self.unreadable {
+                    self.leave_alone(cx);
+                }
             }
         }
     }
@@ -82,7 +84,8 @@ impl ClaimMachine {
                 let request = Request::GetData { path, watch: false };
                 self.ask(Op::ReadHead(serial), request, cx);
             }
-            Term::Ends { version } => {
+            Term::Ends { at, .. } if cx.now < at => self.look_again(),
+            Term::Ends { version, .. } => {
                 head.term = Term::Ending(serial);
                 let request = Request::Delete { path, version };
                 self.ask(Op::EndHead(serial), request, cx);
@@ -93,6 +96,8 @@ impl ClaimMachine {
     }
 
     pub(super) fn head_read(&mut self, serial: u32, outcome: Outcome, cx: &mut Context<'_>) {
+        // The connection went with it, and all that was known.
+        self.unreadable |= matches!(outcome, Outcome::TooLong { .. });
         let Some(head) = &mut self.head else { return };
         if head.term != Term::Asked(serial) {
             return;
@@ -104,13 +109,14 @@ impl ClaimMachine {
             } => match data.as_deref().and_then(overdue_after) {
                 Some(after) => {
                     let version = stat.version;
-                    head.term = Term::Ends { version };
-                    head.due = Some(head.since + after);
+                    let at = head.since + after;
+                    head.term = Term::Ends { at, version };
+                    self.look_later(cx);
                 }
-                None => self.look_later(cx),
+                None => self.leave_alone(cx),
             },
             Outcome::Server(ErrorCode::ThrottledOp) => self.head_later(Term::Unread, cx),
-            _ => self.look_later(cx),
+            _ => self.leave_alone(cx),
         }
     }
 
@@ -126,7 +132,7 @@ impl ClaimMachine {
                 self.head_later(Term::Unread, cx);
             }
             // It is not allowed, so that it cannot be helped.
-            _ => self.look_later(cx),
+            _ => self.leave_alone(cx),
         }
     }
 
@@ -137,19 +143,30 @@ impl ClaimMachine {
         }
     }
 
-    /// There is no TTL to wait for. When this claim goes, the next may have
-    /// one: if nothing will tell, look again, the less often the more there is
-    /// to list.
+    /// There is no TTL to wait for.
+    fn leave_alone(&mut self, cx: &Context<'_>) {
+        if let Some(head) = &mut self.head {
+            head.term = Term::Endless;
+        }
+        self.look_later(cx);
+    }
+
+    /// When this claim goes, the next may have a TTL: if nothing will tell, look
+    /// again, the less often the more there is to list.
     fn look_later(&mut self, cx: &Context<'_>) {
         let told = self.ahead.further == 0;
         let rarely = 1 + self.ahead.len() / NAMES_PER_RECHECK;
         let Some(head) = &mut self.head else { return };
-        head.term = Term::Endless;
         let recheck = cx.live.map(|live| live.timeout * 10 / 6);
         let rarely = u32::try_from(rarely).unwrap_or(u32::MAX);
-        head.due = recheck
+        let look = recheck
             .filter(|_| !told)
             .map(|recheck| cx.now + recheck.saturating_mul(rarely));
+        let end = match head.term {
+            Term::Ends { at, .. } => Some(at),
+            _ => None,
+        };
+        head.due = [look, end].into_iter().flatten().min();
     }
 }
 

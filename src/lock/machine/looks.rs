@@ -1,6 +1,7 @@
 //! Looking at the queue: the listing, and where the claim stands in it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::facts::{Claim, Look, Ranking, SyncState, Watch, Watched};
 use super::{ClaimMachine, Context, Phase};
@@ -10,9 +11,13 @@ use crate::lock::queue::{self, Czxids, Place, Standing};
 use crate::proto::{Children, ErrorCode, Reply, Request};
 use crate::session::Outcome;
 
+/// For so long no other listing is tried after one that was too long.
+const UNLISTABLE_FOR: Duration = Duration::from_secs(60);
+
 impl ClaimMachine {
     pub(super) fn ask_for_listing(&mut self, sync: bool, cx: &mut Context<'_>) {
-        if matches!(self.look, Look::Asked { .. }) {
+        let in_vain = self.unlistable.is_some_and(|until| cx.now < until);
+        if in_vain || matches!(self.look, Look::Asked { .. }) {
             return;
         }
         let serial = self.next_serial();
@@ -93,9 +98,11 @@ impl ClaimMachine {
     }
 
     /// Whoever waits cannot know its place then. A holder does without: its own
-    /// watch tells it that its claim is there.
+    /// watch tells it that its claim is there. Whoever leaves and has to look
+    /// for what may be there tries again, but rarely, since each time it costs
+    /// the session its connection.
     fn cannot_list(&mut self, length: usize, max: usize, cx: &mut Context<'_>) {
-        self.unlistable = true;
+        self.unlistable = Some(cx.now + UNLISTABLE_FOR);
         let path = self.request.lock.path.clone();
         self.fail(AcquireError::QueueTooLong { path, length, max }, cx);
     }
@@ -143,6 +150,7 @@ impl ClaimMachine {
             names,
             open,
             czxids,
+            outdated: false,
         }));
     }
 
@@ -187,11 +195,17 @@ impl ClaimMachine {
             return;
         };
         let Ranking {
-            children, czxids, ..
+            children,
+            czxids,
+            outdated,
+            ..
         } = *ranking;
         match queue::standing_by_creation(&children, claim.name(), claim.number, &czxids) {
             Standing::Place(place) => self.stand(place, cx),
             _ => self.claim_missed(cx),
+        }
+        if outdated && self.ahead.len() > 0 {
+            self.look_again();
         }
     }
 

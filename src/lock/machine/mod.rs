@@ -92,10 +92,16 @@ pub(super) struct ClaimMachine {
     ahead: Ahead,
     /// The predecessor may not be watched: watch the lock path instead.
     watch_parent: bool,
-    /// The children of the lock path are more than a frame takes.
-    unlistable: bool,
+    /// The children of the lock path are more than a frame takes; they are not
+    /// listed again before then.
+    unlistable: Option<Timestamp>,
     /// Whoever holds the lock, while this waits for it.
     head: Option<Head>,
+    /// Some claim's data were more than a frame takes: none are read again.
+    unreadable: bool,
+    /// A TTL counts from then at the latest. Those behind count from when they
+    /// saw the claim come to the head, which none did a session timeout before.
+    counts_from: Timestamp,
     /// When the own time as a holder is over.
     term: Option<Timestamp>,
     /// Tells the newest listing and watches from older ones.
@@ -126,8 +132,10 @@ impl ClaimMachine {
             look: Look::Needed { sync: false },
             ahead: Ahead::default(),
             watch_parent: false,
-            unlistable: false,
+            unlistable: None,
             head: None,
+            unreadable: false,
+            counts_from: Timestamp::ZERO,
             term: None,
             serial: 0,
             retry_at: None,
@@ -157,7 +165,8 @@ impl ClaimMachine {
             Phase::Leaving | Phase::Gone => None,
         };
         let head = self.head.as_ref().and_then(|head| head.due);
-        [end, self.retry_at, self.recheck_at, head]
+        let listing = self.unlistable.filter(|_| self.phase == Phase::Leaving);
+        [end, self.retry_at, self.recheck_at, head, listing]
             .into_iter()
             .flatten()
             .filter(|at| *at != Timestamp::MAX)
@@ -166,6 +175,7 @@ impl ClaimMachine {
 
     /// Takes an input other than a reply.
     pub(super) fn handle(&mut self, input: ClaimInput<'_>, cx: &mut Context<'_>) {
+        self.note_place(cx);
         match input {
             ClaimInput::Look => {}
             ClaimInput::Suspended => self.forget_connection(),
@@ -192,6 +202,9 @@ impl ClaimMachine {
         }
         if due(self.recheck_at) {
             self.recheck();
+        }
+        if due(self.unlistable) && self.phase == Phase::Leaving {
+            self.unlistable = None;
         }
         match self.phase {
             Phase::Seeking if self.request.deadline <= cx.now => {

@@ -17,10 +17,14 @@ impl ClaimMachine {
         let Some(live) = cx.live else {
             return self.finish(cx);
         };
+        if self.look == Look::Known && self.ahead.len() == 0 {
+            self.grant(cx);
+        }
         if self.creating.is_some() || self.retry_at.is_some() {
             return;
         }
         if !self.doubtful.is_empty() {
+            self.delete_doomed(cx);
             return self.ask_for_listing(true, cx);
         }
         match self.phase {
@@ -37,7 +41,7 @@ impl ClaimMachine {
         };
         let path = Arc::clone(&claim.path);
         match self.look {
-            Look::Needed { .. } if self.phase == Phase::Held && self.unlistable => {}
+            Look::Needed { .. } if self.phase == Phase::Held && self.unlistable.is_some() => {}
             Look::Needed { sync } => self.ask_for_listing(sync, cx),
             _ => {}
         }
@@ -53,16 +57,13 @@ impl ClaimMachine {
                 cx,
             );
         }
-        if self.look == Look::Known {
+        if self.look == Look::Known && self.ahead.len() > 0 {
             self.take_place(cx);
         }
     }
 
     fn take_place(&mut self, cx: &mut Context<'_>) {
-        if self.phase == Phase::Held {
-        } else if self.ahead.len() == 0 {
-            self.grant(cx);
-        } else if !self.request.waits {
+        if !self.request.waits {
             self.fail(AcquireError::WouldBlock, cx);
             self.clear_away(cx);
         } else if !self.watch_parent {
@@ -80,14 +81,35 @@ impl ClaimMachine {
         let Some(czxid) = claim.czxid.filter(|_| cx.lease_holds()) else {
             return;
         };
-        self.phase = Phase::Held;
-        self.term = self.request.metadata.ttl.map(|ttl| cx.now + ttl);
+        let ttl = self.request.metadata.ttl;
+        let until = ttl.map(|ttl| cx.now.min(self.counts_from) + ttl);
+        if until.is_some_and(|until| until <= cx.now) {
+            // Those behind may be about to remove it.
+            return self.claim_missed(cx);
+        }
         cx.effects.notify(Notice::Granted {
             id: self.request.id,
             token: FencingToken::new(czxid as u64),
             znode: Arc::clone(&claim.path),
-            until: self.term,
+            until,
         });
+        self.phase = Phase::Held;
+        self.term = until;
+        // Who comes and goes is no concern of a holder's.
+        self.watch_parent = false;
+    }
+
+    /// That someone is ahead, by the last that was heard, is as new as what the
+    /// lease rests on: that was heard before.
+    pub(super) fn note_place(&mut self, cx: &Context<'_>) {
+        let watched = self.ahead.watched.iter();
+        let armed = watched
+            .map(|ahead| ahead.watch)
+            .any(|watch| watch == Watch::Armed);
+        let by_lock_path = self.watch_parent && self.look == Look::Known;
+        if armed || by_lock_path && self.ahead.len() > 0 {
+            self.counts_from = self.counts_from.max(cx.lease.unwrap_or_default());
+        }
     }
 
     /// Joins the queue. The listing is in the same write: the server answers a
@@ -99,6 +121,7 @@ impl ClaimMachine {
         }
         let counter = cx.effects.claim_counter(self.request.id);
         self.creating = Some(counter);
+        self.counts_from = cx.now + live.timeout * 19 / 20;
         let name = ClaimId {
             session_id: live.session_id,
             counter,

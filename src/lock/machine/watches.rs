@@ -71,6 +71,10 @@ impl ClaimMachine {
             return;
         };
         ahead.watch = Watch::Unset;
+        let throttled = matches!(outcome, Outcome::Server(ErrorCode::ThrottledOp));
+        if matches!(outcome, Outcome::Server(_)) && !throttled {
+            cx.effects.unwatch(&ahead.path, self.request.id);
+        }
         match outcome {
             Outcome::Ok { .. } => {
                 ahead.watch = Watch::Armed;
@@ -78,10 +82,7 @@ impl ClaimMachine {
                     self.recheck_later(cx);
                 }
             }
-            Outcome::Server(ErrorCode::NoNode) => {
-                cx.effects.unwatch(&ahead.path, self.request.id);
-                self.look_again();
-            }
+            Outcome::Server(ErrorCode::NoNode) => self.look_again(),
             Outcome::Server(ErrorCode::ThrottledOp) => self.retry_later(cx),
             // It is no more than a convenience.
             Outcome::Server(_) if index > 0 => {
@@ -123,7 +124,16 @@ impl ClaimMachine {
         if let Some(index) = self.ahead.position(path) {
             self.ahead_changed(index, kind, cx);
         } else if self.watch_parent && *self.request.lock.path.as_str() == *path {
-            self.look_again();
+            self.lock_path_changed();
+        }
+    }
+
+    /// Unlike a claim ahead it is watched by listings only, so that a listing
+    /// from before the change is not as good as a new one.
+    fn lock_path_changed(&mut self) {
+        match &mut self.look {
+            Look::Ranking(ranking) => ranking.outdated = true,
+            _ => self.look_again(),
         }
     }
 
