@@ -6,6 +6,7 @@ mod support;
 
 mod acquiring;
 mod creation_order;
+mod crossing;
 mod leaving;
 mod lock_path;
 mod reattaching;

@@ -78,6 +78,6 @@ fn listen_on_free_port() -> TcpListener {
 }
 
 /// A number that differs between calls, threads and processes.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

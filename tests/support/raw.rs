@@ -99,11 +99,22 @@ impl RawClient {
     /// which for a sequential node ends with its number.
     pub(crate) fn create(&mut self, path: &str, data: &[u8], flags: i32) -> Result<String, i32> {
         let all_permissions = 31;
+        self.create_with(path, data, all_permissions, flags)
+    }
+
+    /// As [`create`](Self::create), with these permissions for everyone.
+    pub(crate) fn create_with(
+        &mut self,
+        path: &str,
+        data: &[u8],
+        permissions: i32,
+        flags: i32,
+    ) -> Result<String, i32> {
         let body = Body::default()
             .string(path)
             .buffer(data)
             .int(1)
-            .int(all_permissions)
+            .int(permissions)
             .string("world")
             .string("anyone")
             .int(flags);

@@ -29,7 +29,11 @@ struct Node {
     path: Arc<str>,
     owner: i64,
     czxid: i64,
+    data: Option<Bytes>,
 }
+
+/// What strangers' claims say: that they are to be held for a moment only.
+const STRANGER: &[u8] = br#"{"ttl_ms":700,"session_timeout_ms":100}"#;
 
 /// All servers in one, with one connection at a time.
 pub(super) struct Peer {
@@ -53,6 +57,7 @@ impl Peer {
             path: (*path).into(),
             owner: 1,
             czxid: 1,
+            data: Some(Bytes::from_static(STRANGER)),
         };
         Self {
             greeting: None,
@@ -232,11 +237,15 @@ impl Peer {
 
     fn execute(&mut self, request: &Request, session: i64) -> Result<Reply, ErrorCode> {
         Ok(match request {
-            Request::Create { path, mode, .. } => Reply::Create {
-                path: self.create(path, *mode, session)?,
+            Request::Create {
+                path, mode, data, ..
+            } => Reply::Create {
+                path: self.create(path, *mode, session, data)?,
             },
-            Request::Create2 { path, mode, .. } => Reply::Create2 {
-                path: self.create(path, *mode, session)?,
+            Request::Create2 {
+                path, mode, data, ..
+            } => Reply::Create2 {
+                path: self.create(path, *mode, session, data)?,
                 stat: Stat::default(),
             },
             Request::Delete { path, .. } => {
@@ -254,8 +263,8 @@ impl Peer {
                 };
                 Reply::Exists { stat }
             }
-            Request::GetData { .. } => Reply::GetData {
-                data: Some(Bytes::from_static(b"data")),
+            Request::GetData { path, .. } => Reply::GetData {
+                data: self.nodes[self.find(path)?].data.clone(),
                 stat: Stat::default(),
             },
             Request::GetChildren { path, .. } => Reply::GetChildren {
@@ -283,6 +292,7 @@ impl Peer {
         path: &Arc<str>,
         mode: CreateMode,
         owner: i64,
+        data: &Option<Bytes>,
     ) -> Result<Arc<str>, ErrorCode> {
         let (parent, _) = path.rsplit_once('/').unwrap_or_default();
         if !parent.is_empty() {
@@ -303,6 +313,7 @@ impl Peer {
             path: Arc::clone(&path),
             owner,
             czxid: self.zxid,
+            data: data.clone(),
         });
         Ok(path)
     }

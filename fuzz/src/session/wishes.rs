@@ -1,6 +1,7 @@
 //! The locks' recipe, and what its users may rely on.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub enum Wish {
         timeout_ms: Option<u16>,
         /// Whether to queue.
         waits: bool,
+        /// For how long to hold it; without, as long as it can be held.
+        ttl_ms: Option<NonZeroU16>,
     },
     /// Releases the lock, or gives up the request.
     Leave(u8),
@@ -37,8 +40,11 @@ pub enum Wish {
 enum Fate {
     Waiting {
         deadline: Timestamp,
+        ttl: Option<Duration>,
     },
-    Granted,
+    Granted {
+        until: Option<Timestamp>,
+    },
     /// The request's user has left, or was told of its end.
     Over,
 }
@@ -60,14 +66,16 @@ impl Wishes {
         owner: Option<u8>,
         waits: bool,
         deadline: Timestamp,
+        ttl: Option<Duration>,
     ) -> Command {
         let id = AcquisitionId(self.fates.len() as u64);
-        self.fates.insert(id, Fate::Waiting { deadline });
+        self.fates.insert(id, Fate::Waiting { deadline, ttl });
         Command::Acquire(AcquireRequest {
             id,
             lock: spec(lock),
             metadata: Metadata {
                 owner: owner.map(|owner| format!("owner-{}", owner % 4).into()),
+                ttl,
                 ..Metadata::default()
             },
             deadline,
@@ -93,21 +101,25 @@ impl Wishes {
     fn take(&mut self, notice: Notice, now: Timestamp) {
         let fate = |id| self.fates.get(id).copied().expect("an acquisition");
         match notice {
-            Notice::Granted { id, .. } => {
-                let Fate::Waiting { deadline } = fate(&id) else {
+            Notice::Granted { id, until, .. } => {
+                let Fate::Waiting { deadline, ttl } = fate(&id) else {
                     panic!("granted when {:?}", fate(&id));
                 };
                 assert!(now < deadline, "granted too late");
                 let lease = self.claims.lease();
                 assert!(lease.is_some_and(|until| now < until), "without a lease");
-                self.fates.insert(id, Fate::Granted);
+                // Sooner if the news of its turn was late.
+                let latest = ttl.map(|ttl| now + ttl);
+                assert_eq!(until.is_some(), ttl.is_some());
+                assert!(until <= latest && until.is_none_or(|until| now < until));
+                self.fates.insert(id, Fate::Granted { until });
             }
             Notice::Failed { id, .. } => {
                 assert!(matches!(fate(&id), Fate::Waiting { .. }));
                 self.fates.insert(id, Fate::Over);
             }
             Notice::Lost { id, .. } => {
-                assert_eq!(fate(&id), Fate::Granted);
+                assert!(matches!(fate(&id), Fate::Granted { .. }));
                 self.fates.insert(id, Fate::Over);
             }
             Notice::PlaceLost { id } => assert!(matches!(fate(&id), Fate::Waiting { .. })),
@@ -123,11 +135,25 @@ impl Wishes {
         }
     }
 
-    /// A holder is told the instant that its lease is over.
+    /// When those who hold a lock are to hear of its end, by TTL or lease.
+    fn ends(&self) -> impl Iterator<Item = Timestamp> {
+        let lease = self.claims.lease().unwrap_or(Timestamp::ZERO);
+        self.fates.values().filter_map(move |fate| match fate {
+            Fate::Granted { until } => Some(until.map_or(lease, |until| until.min(lease))),
+            _ => None,
+        })
+    }
+
+    /// A holder is told the instant that its lease or its TTL is over.
     fn check_holders(&self, now: Timestamp) {
-        let held = |fate: &Fate| *fate == Fate::Granted;
-        let lease_holds = self.claims.lease().is_some_and(|until| now < until);
-        assert!(lease_holds || !self.fates.values().any(held));
+        assert!(self.ends().all(|end| now < end), "held beyond the end");
+    }
+
+    /// Nobody who drives this would sleep through that instant.
+    fn check_deadline(&self) {
+        let deadline = self.claims.deadline();
+        let asleep = |end| deadline.is_none_or(|deadline| end < deadline);
+        assert!(!self.ends().any(asleep), "an end that is no deadline");
     }
 }
 
@@ -149,15 +175,18 @@ impl Recipe for Wishes {
                 owner,
                 timeout_ms,
                 waits,
+                ttl_ms,
             } => {
                 let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
                 let deadline = timeout.map_or(Timestamp::MAX, |timeout| now + timeout);
-                self.acquire(lock, owner, waits, deadline)
+                let ttl = ttl_ms.map(|ms| Duration::from_millis(ms.get().into()));
+                self.acquire(lock, owner, waits, deadline, ttl)
             }
             Wish::Leave(which) => self.leave(which),
         };
         self.claims.command(command, now);
         self.take_notices(now);
+        self.check_deadline();
     }
 
     fn handle(&mut self, input: RecipeInput<Token>, now: Timestamp) {
@@ -168,6 +197,7 @@ impl Recipe for Wishes {
         );
         self.claims.handle(input, now);
         self.take_notices(now);
+        self.check_deadline();
         if is_tick || is_end {
             self.check_holders(now);
         }
