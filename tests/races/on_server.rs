@@ -171,7 +171,7 @@ async fn a_claim_that_goes_before_it_is_watched_is_no_wait_and_leaves_no_watch()
         raw.children("/unwatched").unwrap().len() == 2
     });
     // The listing is behind it in the same write.
-    tokio::time::sleep(SHORT).await;
+    sleep(SHORT).await;
     raw.delete(&listed).unwrap();
     proxy.release(Direction::ToClient);
     let guard = request.await.unwrap().unwrap();
