@@ -22,14 +22,20 @@ use zklock::{Guard, Lock, LostReason, Session};
 /// One server for all tests of this file; each has a path of its own.
 static SERVER: LazyLock<ZooKeeper> = LazyLock::new(ZooKeeper::start);
 
-/// The timeout of every session here but one.
+/// The timeout of the sessions that wait, and that claims speak of.
 const T: Duration = Duration::from_secs(1);
 const TTL: Duration = Duration::from_millis(800);
 /// Far more than any step takes; a test that waits so long has failed.
 const LONG: Duration = Duration::from_secs(30);
 
+/// Of those who wait and do as the others' claims say.
 async fn lock(path: &str) -> Lock {
     lock_in_session(&SERVER.address(), T, path).await
+}
+
+/// Of those who hold, and whom nobody else ends.
+async fn lock_in_long_session(address: &str, path: &str) -> Lock {
+    lock_in_session(address, LONG * 2, path).await
 }
 
 async fn lock_in_session(address: &str, session_timeout: Duration, path: &str) -> Lock {
@@ -69,7 +75,7 @@ fn limited() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_holder_that_never_releases_ends_at_its_ttl_and_the_next_gets_the_lock() {
-    let lock = lock("/kept").await;
+    let lock = lock_in_long_session(&SERVER.address(), "/kept").await;
     let start = Instant::now();
     let guard = lock.acquire().ttl(TTL).timeout(LONG).await.unwrap();
     assert!(guard.remaining().unwrap() <= TTL);
@@ -89,8 +95,7 @@ async fn a_holder_that_never_releases_ends_at_its_ttl_and_the_next_gets_the_lock
 async fn a_holder_without_a_guard_ends_at_its_ttl_and_the_next_gets_the_lock() {
     for leaked in [false, true] {
         let path = format!("/detached/{leaked}");
-        // So long that nobody else removes it meanwhile.
-        let lock = lock_in_session(&SERVER.address(), LONG * 2, &path).await;
+        let lock = lock_in_long_session(&SERVER.address(), &path).await;
         let start = Instant::now();
         let request = lock.acquire().owner("user1").ttl(TTL).timeout(LONG);
         let guard = request.await.unwrap();
@@ -164,9 +169,11 @@ async fn a_claim_that_waits_is_never_removed_and_has_its_time_from_the_head_on()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_holder_that_is_removed_hears_of_it() {
     // Its claim says less than the holder counts.
-    let says = format!(r#""ttl_ms":{:<5}"#, TTL.as_millis());
-    let proxy = Proxy::start_rewriting(&SERVER.address(), r#""ttl_ms":60000"#, &says);
-    let holder = lock_in_session(&proxy.address(), T, "/told").await;
+    let counted = r#""ttl_ms":60000,"session_timeout_ms":60000"#;
+    let (ttl, timeout_ms) = (TTL.as_millis(), T.as_millis());
+    let says = format!(r#""ttl_ms":{ttl:<5},"session_timeout_ms":{timeout_ms:<5}"#);
+    let proxy = Proxy::start_rewriting(&SERVER.address(), counted, &says);
+    let holder = lock_in_long_session(&proxy.address(), "/told").await;
     let request = holder.acquire().ttl(Duration::from_secs(60));
     let guard = request.timeout(LONG).await.unwrap();
     let start = Instant::now();

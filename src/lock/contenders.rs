@@ -141,6 +141,17 @@ mod tests {
     }
 
     #[test]
+    fn any_session_is_shown_and_none_is_none() {
+        for (ephemeral_owner, session_id) in [(0, None), (-5, Some(-5)), (7, Some(7))] {
+            let stat = Stat {
+                ephemeral_owner,
+                ..Stat::default()
+            };
+            assert_eq!(Contender::new("x", 0, &stat).session_id, session_id);
+        }
+    }
+
+    #[test]
     fn the_order_is_that_of_the_grants() {
         let order = |claims: &[(i32, i64)]| {
             let mut queue = Queue::empty(ZnodePath::root());

@@ -290,6 +290,14 @@ mod tests {
     }
 
     #[test]
+    fn a_single_number_that_is_near_the_end_is_enough_and_one_that_is_not_is_none() {
+        for (odd, tells) in [("b-2147418110", true), ("b-2147418111", false)] {
+            let standing = standing_of("own-0000000002", &[odd, "own-0000000002"]);
+            assert_eq!(matches!(standing, Standing::Place(_)), tells, "{odd}");
+        }
+    }
+
+    #[test]
     fn a_tie_is_decided_by_creation_and_changes_nothing_else() {
         let names = [
             "first-0000000003",

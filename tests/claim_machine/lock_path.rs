@@ -39,10 +39,67 @@ fn a_predecessor_that_no_request_can_name_is_waited_for_by_the_lock_path() {
     client.seen(czxid);
     client.listed_bytes(&[b"\xff\xfe0000000003", own.as_bytes()]);
     client.expect_nothing();
+    client.expect_notices([]);
     client.event(EventType::NodeChildrenChanged, "/l");
     client.expect(["list /l watch"]);
     client.listed(["#1:4"]);
     client.expect_notices([client.granted(id, czxid, "#1:4", "/l")]);
+}
+
+#[test]
+fn a_second_that_no_request_can_name_is_waited_for_too() {
+    let mut client = Client::connected();
+    client.acquire("/l");
+    client.batch();
+    let czxid = client.created(4);
+    let own = client.expand("#1:4");
+    let names: [&[u8]; 3] = [b"\xff\xfe0000000002", OTHER.as_bytes(), own.as_bytes()];
+    client.listed_bytes(&names);
+    client.expect(["exists /l/#1:4 watch", &format!("list /l/{OTHER} watch")]);
+    client.seen(czxid);
+    client.watched();
+    client.event(EventType::NodeDeleted, &format!("/l/{OTHER}"));
+    client.expect_notices([]);
+    client.expect(["list /l"]);
+}
+
+#[test]
+fn a_listing_from_before_the_lock_path_was_watched_is_no_answer() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    let czxid = client.created(4);
+    client.listed(["x-0000000001", FURTHER, OTHER, "#1:4"]);
+    client.batch();
+    client.seen(czxid);
+    client.event(EventType::NodeDeleted, &format!("/l/{FURTHER}"));
+    client.expect(["list /l"]);
+    client.refused(ErrorCode::NoAuth);
+    client.expect(["list /l watch"]);
+    client.refused(ErrorCode::NoNode); // the second's watch
+    client.listed(["x-0000000001", OTHER, "#1:4"]);
+    // All have gone between the two.
+    client.listed(["#1:4"]);
+    client.expect_notices([client.granted(id, czxid, "#1:4", "/l")]);
+}
+
+#[test]
+fn on_a_new_connection_the_predecessor_is_asked_first() {
+    let mut client = Client::connected();
+    client.acquire("/l");
+    client.batch();
+    let czxid = client.created(4);
+    client.listed([OTHER, "#1:4"]);
+    client.batch();
+    client.seen(czxid);
+    client.refused(ErrorCode::NoAuth);
+    client.expect(["list /l watch"]);
+    client.cut();
+    client.reattach();
+    client.expect(["sync /l", "list /l", "exists /l/#1:4 watch"]);
+    client.synced();
+    client.listed([OTHER, "#1:4"]);
+    client.expect([&*format!("list /l/{OTHER} watch")]);
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod sessions;
 mod survey;
 mod ttl;
 mod waiting;
+mod watching_over;
 
 use support::scripted::client::Client;
 use zklock::lock::AcquisitionId;

@@ -162,6 +162,56 @@ fn an_ambiguous_create_is_looked_for_and_adopted() {
 }
 
 #[test]
+fn an_adopted_claim_that_is_seen_again_is_still_the_own_one() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    client.cut();
+    client.reattach();
+    client.batch();
+    client.synced();
+    client.listed(["x-0000000001", "x-0000000002", OTHER, "#1:4"]);
+    client.batch();
+    client.seen(101);
+    client.watched();
+    client.watched();
+    client.event(EventType::NodeDeleted, &format!("/l/{OTHER}"));
+    client.expect(["list /l"]);
+    client.listed(["#1:4"]);
+    client.expect_notices([client.granted(id, 101, "#1:4", "/l")]);
+    client.expect_nothing();
+}
+
+#[test]
+fn a_late_claim_that_may_not_be_deleted_is_asked_to_go_once_at_a_time() {
+    let mut client = Client::connected();
+    client.acquire("/l");
+    client.batch();
+    client.cut();
+    client.reattach();
+    client.batch();
+    client.synced();
+    client.listed([OTHER]);
+    client.expect(["create /l/#2", "list /l"]);
+    let czxid = client.created(5);
+    let late = ["x-0000000001", OTHER, "#1:4", "#2:5"];
+    client.listed(late);
+    client.batch();
+    client.seen(czxid);
+    client.refused(ErrorCode::NoAuth); // the delete
+    client.watched();
+    client.watched();
+    client.event(EventType::NodeChildrenChanged, &format!("/l/{OTHER}"));
+    client.advance(BEAT);
+    client.expect(["delete /l/#1:4", "list /l"]);
+    client.refused(ErrorCode::NoAuth);
+    // Seen again, which makes it no other one.
+    client.listed(late);
+    client.advance(BEAT);
+    client.expect(["delete /l/#1:4", &watch_of_other()]);
+}
+
+#[test]
 fn an_adopted_claim_is_no_grant_before_its_zxid_and_owner_are_known() {
     let mut client = Client::connected();
     let id = client.acquire("/l");

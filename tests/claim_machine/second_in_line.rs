@@ -3,6 +3,7 @@
 use zklock::proto::{ErrorCode, EventType};
 
 use crate::support::scripted::client::Client;
+use crate::support::scripted::{BEAT, T};
 use crate::{FURTHER, OTHER};
 
 const DELETED: EventType = EventType::NodeDeleted;
@@ -102,6 +103,66 @@ fn a_second_that_may_not_be_watched_is_done_without() {
         client.event(DELETED, &below(OTHER));
         client.expect(["list /l"]);
     }
+}
+
+#[test]
+fn a_second_that_is_refused_for_now_is_asked_for_at_the_heartbeats_pace() {
+    let mut client = Client::connected();
+    client.acquire("/l");
+    client.batch();
+    let czxid = client.created(4);
+    client.listed([FURTHER, OTHER, "#1:4"]);
+    client.batch();
+    client.seen(czxid);
+    client.watched();
+    client.refused(ErrorCode::ThrottledOp);
+    client.expect_nothing();
+    client.advance(BEAT);
+    client.expect([&*format!("list {} watch", below(FURTHER))]);
+}
+
+#[test]
+fn the_watch_that_is_left_is_set_anew_from_time_to_time() {
+    // Both ahead are known to be all, or a look has just said that one is left.
+    for ahead in [&[FURTHER, OTHER][..], &[FIRST, FURTHER, OTHER]] {
+        let mut client = Client::connected();
+        client.acquire("/l");
+        client.batch();
+        let czxid = client.created(4);
+        let own = client.expand("#1:4");
+        let listed: Vec<_> = ahead
+            .iter()
+            .chain([&&*own])
+            .map(|name| name.as_bytes())
+            .collect();
+        client.listed_bytes(&listed);
+        client.batch();
+        client.seen(czxid);
+        client.watched();
+        client.watched();
+        client.advance(BEAT * 5);
+        client.event(DELETED, &below(FURTHER));
+        if ahead.len() > 2 {
+            client.batch();
+            client.listed([OTHER, "#1:4"]);
+        }
+        client.advance(T);
+        client.head_without_a_ttl(OTHER);
+        client.advance(BEAT * 10 - T);
+        client.expect([&*format!("list {} watch", below(OTHER))]);
+    }
+}
+
+#[test]
+fn a_second_that_becomes_the_predecessor_is_asked_after_from_time_to_time() {
+    let mut client = Client::connected();
+    client.wait((1, 4), [FURTHER, OTHER]);
+    client.advance(BEAT * 5);
+    client.event(DELETED, &below(OTHER));
+    client.advance(BEAT);
+    client.head_without_a_ttl(FURTHER);
+    client.advance(BEAT * 9);
+    client.expect([&*format!("list {} watch", below(FURTHER))]);
 }
 
 #[test]

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use zklock::lock::{
     AcquisitionId, Command, Contender, Dialect, Notice, Queue, QueueError, SurveyId, SurveyRequest,
 };
-use zklock::proto::{Children, ErrorCode, Reply, Stat, ZnodePath};
+use zklock::proto::{Children, ErrorCode, Reply, Request, Stat, ZnodePath};
 use zklock::session::Timestamp;
 
 use crate::support::scripted::client::{Client, acquire_request};
 use crate::support::scripted::{BEAT, T};
 use crate::{FURTHER, OTHER};
 
+const MOMENT: Duration = Duration::from_millis(1);
 const KAZOO: &str = "83c1bcf372c265e9ac7ee364e5d3bac5__lock__0000000001";
 
 fn survey(client: &mut Client, deadline: Timestamp) {
@@ -59,6 +60,10 @@ fn a_queue_is_shown_in_order_with_what_its_claims_say() {
     let mut client = Client::connected();
     survey(&mut client, Timestamp::MAX);
     client.expect(["survey /l"]);
+    assert!(matches!(
+        client.in_flight[0].1,
+        Request::GetChildren2 { watch: false, .. }
+    ));
     let names = [OTHER, "junk", FURTHER, KAZOO, "\u{9501}"];
     let mut names: Vec<_> = names.iter().map(|name| name.as_bytes()).collect();
     names.push(b"\xff0000000009");
@@ -230,6 +235,8 @@ fn a_survey_waits_for_a_connection_and_not_beyond_its_deadline() {
 #[test]
 fn a_survey_that_is_throttled_begins_anew_at_the_heartbeats_pace() {
     let mut client = Client::connected();
+    // Not when a heartbeat is due anyway.
+    client.advance(BEAT / 2);
     survey(&mut client, Timestamp::MAX);
     client.batch();
     list(
@@ -241,8 +248,9 @@ fn a_survey_that_is_throttled_begins_anew_at_the_heartbeats_pace() {
     client.refused(ErrorCode::ThrottledOp);
     read(&mut client, 1, b"{}");
     client.expect_notices([]);
+    client.advance(BEAT - MOMENT);
     client.expect_nothing();
-    client.advance(BEAT);
+    client.advance(MOMENT);
     client.expect(["survey /l"]);
 }
 

@@ -241,6 +241,23 @@ fn a_watch_that_is_refused_for_now_is_asked_for_at_the_heartbeats_pace() {
 }
 
 #[test]
+fn a_watch_that_fails_in_an_unknown_way_is_asked_for_at_the_heartbeats_pace() {
+    let mut client = Client::connected();
+    client.acquire("/l");
+    client.batch();
+    let czxid = client.created(4);
+    client.listed([OTHER, "#1:4"]);
+    client.batch();
+    client.seen(czxid);
+    for _ in 0..3 {
+        client.refused(ErrorCode::from_i32(-1234));
+        client.expect_nothing();
+        client.advance(BEAT);
+        client.expect([&*format!("list {} watch", other())]);
+    }
+}
+
+#[test]
 fn an_own_watch_that_is_refused_for_now_is_asked_for_at_the_heartbeats_pace() {
     let mut client = Client::connected();
     let id = client.acquire("/l");
@@ -372,6 +389,26 @@ fn a_grant_that_is_due_at_the_deadline_comes_too_late() {
     client.event(DELETED, &other());
     client.expect_notices([failed(id, AcquireError::TimedOut)]);
     client.expect(["delete /l/#1:4"]);
+}
+
+#[test]
+fn predecessors_that_went_before_their_watches_leave_nothing_in_memory() {
+    let mut client = Client::connected();
+    client.acquire("/l");
+    client.batch();
+    let czxid = client.created(1000);
+    client.listed(["x-0000000999", "#1:1000"]);
+    client.batch();
+    client.seen(czxid);
+    let kept = |client: &Client| format!("{:?}", client.claims()).len();
+    let before = kept(&client);
+    for number in (100..999).rev() {
+        client.refused(ErrorCode::NoNode);
+        client.batch();
+        client.listed([&*format!("x-0000000{number}"), "#1:1000"]);
+        client.batch();
+    }
+    assert!(kept(&client) < before + 20, "{:?}", client.claims());
 }
 
 #[test]

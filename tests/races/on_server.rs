@@ -182,13 +182,15 @@ async fn a_claim_that_goes_before_it_is_watched_is_no_wait_and_leaves_no_watch()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deadline_holds_whatever_the_server_does() {
     let mut server = ZooKeeper::start();
-    let session = Session::connect(server.address()).await.unwrap();
+    let proxy = Proxy::start(&server.address());
+    let session = Session::connect(proxy.address()).await.unwrap();
     let lock = Lock::new(&session, "/deaf").unwrap();
     lock.acquire().await.unwrap().release().await.unwrap();
-    server.stop_process();
+    // Every byte is held back, both ways.
+    proxy.pause();
     times_out(&lock).await;
-    server.continue_process();
-    // Behind the claim that was created meanwhile, if it is.
+    proxy.resume();
+    // Behind the claims that were asked for meanwhile.
     let guard = lock.acquire().timeout(LONG).await.unwrap();
     guard.release().await.unwrap();
     let mut raw = RawClient::connect(&server.address());
