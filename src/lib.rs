@@ -36,6 +36,8 @@
     )
 )]
 
+#[cfg(feature = "embedded")]
+pub mod embedded;
 #[cfg(feature = "tokio")]
 mod error;
 pub mod lock;
