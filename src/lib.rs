@@ -25,6 +25,9 @@
 //! neither sockets nor clocks: with `default-features = false` they and the
 //! codec are all there is, on `bytes` and `byteorder` alone, to be driven by a
 //! fuzzer, a simulator or a blocking program.
+//!
+//! The feature `embedded` adds the module of that name: a ZooKeeper server in
+//! memory, built on the codec alone, for tests and simulations.
 
 #![cfg_attr(
     not(test),

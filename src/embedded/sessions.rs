@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn ids_are_those_of_a_server_and_depend_on_the_seed() {
-        assert_eq!(first_id(0x1230_72), 0x0100_0012_3072_0000);
+        assert_eq!(first_id(0x0012_3072), 0x0100_0012_3072_0000);
         assert_eq!(first_id(u64::MAX), 0x01ff_ffff_ffff_0000);
         let mut sessions = sessions();
         let ids = [(); 2].map(|()| sessions.open(1000, Duration::ZERO));

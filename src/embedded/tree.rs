@@ -295,3 +295,68 @@ fn children_changed(parent: &str, acl: Arc<[Acl]>) -> Trigger {
         acl,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(
+        tree: &mut Tree,
+        path: &str,
+        mode: CreateMode,
+        zxid: i64,
+    ) -> Result<String, ErrorCode> {
+        let new = NewNode {
+            path,
+            data: None,
+            acl: &[Acl::world_anyone()],
+            mode,
+        };
+        let txn = Txn {
+            zxid,
+            time_ms: 0,
+            session: 1,
+            by: &Identities::default(),
+        };
+        let created = tree.create(new, &txn);
+        created.map(|(path, _)| path.to_string())
+    }
+
+    /// A parent that has had so many children.
+    fn with_creates(creates: i32) -> Tree {
+        let mut tree = Tree::new();
+        create(&mut tree, "/q", CreateMode::Persistent, 1).unwrap();
+        tree.nodes.get_mut("/q").unwrap().kept.cversion = creates;
+        tree
+    }
+
+    #[test]
+    fn a_counter_at_its_end_stays_there_and_gives_each_name_once() {
+        let mut tree = with_creates(i32::MAX - 1);
+        let mut next = |zxid| create(&mut tree, "/q/n-", CreateMode::PersistentSequential, zxid);
+        assert_eq!(next(5).as_deref(), Ok("/q/n-2147483646"));
+        assert_eq!(next(6).as_deref(), Ok("/q/n-2147483647"));
+        assert_eq!(next(7), Err(ErrorCode::NodeExists));
+        let pzxid = |tree: &Tree| tree.node("/q").unwrap().stat().pzxid;
+        assert_eq!(pzxid(&tree), 5);
+        let other = create(&mut tree, "/q/m-", CreateMode::EphemeralSequential, 8);
+        assert_eq!(other.as_deref(), Ok("/q/m-2147483647"));
+        assert_eq!(pzxid(&tree), 5);
+        tree.end_session(1, 9);
+        assert_eq!(pzxid(&tree), 9);
+        let again = create(&mut tree, "/q/m-", CreateMode::EphemeralSequential, 10);
+        assert_eq!(again.as_deref(), Ok("/q/m-2147483647"));
+    }
+
+    #[test]
+    fn a_negative_counter_is_printed_with_its_sign_and_counts_on() {
+        let mut tree = with_creates(i32::MIN);
+        let mut next = || create(&mut tree, "/q/n-", CreateMode::PersistentSequential, 5);
+        assert_eq!(next().as_deref(), Ok("/q/n--2147483648"));
+        assert_eq!(next().as_deref(), Ok("/q/n--2147483647"));
+        let mut tree = with_creates(-1);
+        let mut next = || create(&mut tree, "/q/n-", CreateMode::PersistentSequential, 5);
+        assert_eq!(next().as_deref(), Ok("/q/n--000000001"));
+        assert_eq!(next().as_deref(), Ok("/q/n-0000000000"));
+    }
+}
