@@ -76,7 +76,8 @@ pub(crate) fn show(op: Option<OpCode>, frame: &Bytes) -> String {
     }
 }
 
-/// What a server says about time: each transaction has one.
+/// What a server says about time: each transaction has one, and a later one has
+/// none that is earlier.
 #[derive(Default)]
 pub(crate) struct Times(BTreeMap<i64, i64>);
 
@@ -95,10 +96,14 @@ impl Times {
             _ => return Ok(frame.clone()),
         };
         for (zxid, time) in [(stat.czxid, stat.ctime_ms), (stat.mzxid, stat.mtime_ms)] {
-            let known = *self.0.entry(zxid).or_insert(time);
-            if known != time {
-                return Err(format!("zxid {zxid} at {time}, but before at {known}"));
+            let earlier = self.0.range(..=zxid).next_back();
+            let later = self.0.range(zxid..).next();
+            if earlier.is_some_and(|(_, earlier)| *earlier > time)
+                || later.is_some_and(|(_, later)| *later < time)
+            {
+                return Err(format!("{time} at {zxid}, but {earlier:?} and {later:?}"));
             }
+            self.0.insert(zxid, time);
         }
         let mut rest = frame.to_vec();
         let start = rest.len() - Stat::SIZE;

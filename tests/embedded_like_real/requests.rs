@@ -50,6 +50,8 @@ pub(crate) struct Maker {
     /// Paths of znodes that were created and not deleted since. Some of them
     /// may have gone with their sessions.
     pub(crate) created: Vec<Arc<str>>,
+    /// The path that is watched most closely.
+    hot: Arc<str>,
     /// The last zxid that was seen.
     pub(crate) zxid: i64,
 }
@@ -59,6 +61,7 @@ impl Maker {
         Self {
             rng: Rng::new(seed),
             created: Vec::new(),
+            hot: PATHS[0].into(),
             zxid: 0,
         }
     }
@@ -113,6 +116,33 @@ impl Maker {
             .collect()
     }
 
+    /// Watches of both kinds on one path and the one above, which others will
+    /// use.
+    pub(crate) fn close_look(&mut self) -> Vec<Request> {
+        let path = self.path();
+        let parent: Arc<str> = match path.rsplit_once('/') {
+            Some((parent, _)) if !parent.is_empty() => parent.into(),
+            _ => "/".into(),
+        };
+        self.hot = path.clone();
+        let watch = true;
+        let (exists, listed) = (path.clone(), path);
+        vec![
+            Request::GetChildren {
+                path: parent,
+                watch,
+            },
+            Request::Exists {
+                path: exists,
+                watch,
+            },
+            Request::GetChildren2 {
+                path: listed,
+                watch,
+            },
+        ]
+    }
+
     fn create(&mut self) -> Request {
         let mode = match self.rng.below(100) {
             0..35 => 0,
@@ -163,8 +193,14 @@ impl Maker {
 
     fn path(&mut self) -> Arc<str> {
         match self.rng.below(100) {
-            0..78 if !self.created.is_empty() => self.rng.pick(&self.created),
-            0..95 => self.rng.pick(&PATHS).into(),
+            0..15 => self.hot.clone(),
+            // Most often the newest, so that what is watched changes as well.
+            15..45 if !self.created.is_empty() => {
+                let newest = self.created.len().saturating_sub(3);
+                self.rng.pick(&self.created[newest..])
+            }
+            45..75 if !self.created.is_empty() => self.rng.pick(&self.created),
+            15..95 => self.rng.pick(&PATHS).into(),
             _ => self.rng.pick(&ODD_PATHS).into(),
         }
     }
@@ -192,10 +228,10 @@ impl Maker {
         let alice = || Acl::digest(Perms::ALL, ALICE_ID);
         let all_but_read = Perms::WRITE | Perms::CREATE | Perms::DELETE;
         match self.rng.below(100) {
-            0..75 => vec![Acl::world_anyone()],
-            75..78 => vec![Acl::world(Perms::READ), alice()],
-            78..81 => vec![alice()],
-            81..84 => vec![alice(), Acl::world(all_but_read)],
+            0..64 => vec![Acl::world_anyone()],
+            64..72 => vec![Acl::world(Perms::READ), alice()],
+            72..80 => vec![alice()],
+            80..84 => vec![alice(), Acl::world(all_but_read)],
             84..88 => vec![Acl::creator_all()],
             88..90 => vec![Acl::ip(Perms::READ, "127.0.0.0/8"), alice(), alice()],
             90..92 => vec![Acl::ip(Perms::READ, "10.0.0.1"), alice()],

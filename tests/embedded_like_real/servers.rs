@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -85,8 +85,13 @@ impl Server for Real {
         Next::Closed
     }
 
+    /// Waits until the server has noticed: a session that is attached again
+    /// meanwhile may find its new connection forgotten with the old one.
     fn hang_up(&mut self, connection: usize) {
-        self.connections[connection] = None;
+        if let Some((mut stream, _)) = self.connections[connection].take() {
+            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
     }
 }
 

@@ -88,6 +88,10 @@ impl<'a> Story<'a> {
         let connection = self.pair.connect();
         let response = self.pair.shake_hands(connection, &request, false).unwrap();
         self.clients.push(Client::new(&response, connection));
+        if self.make.rng.percent(40) {
+            let auth = Burst::new().request(&digest(ALICE), -4);
+            self.pair.exchange(connection, &auth);
+        }
     }
 
     /// Attaches a session to a new connection, from an old one or none.
@@ -109,8 +113,10 @@ impl<'a> Story<'a> {
 
     /// Several requests in one write.
     fn requests(&mut self, who: usize) {
-        let count = self.make.rng.pick(&[1, 1, 1, 2, 3, 5]);
-        let requests: Vec<_> = (0..count).map(|_| self.make.request()).collect();
+        let requests = match self.make.rng.pick(&[0, 1, 1, 1, 1, 2, 2, 3, 5]) {
+            0 => self.make.close_look(),
+            count => (0..count).map(|_| self.make.request()).collect(),
+        };
         self.ask(who, &requests);
     }
 
@@ -273,13 +279,8 @@ pub(crate) struct Janitor {
 impl Janitor {
     /// On connection 0, whose handshake has been answered.
     pub(crate) fn new(pair: &mut Pair, response: &ConnectResponse) -> Self {
-        let auth = |credentials: &'static [u8]| Request::Auth {
-            kind: 0,
-            scheme: "digest".into(),
-            auth: Some(Bytes::from_static(credentials)),
-        };
         for credentials in [ALICE, BOB] {
-            pair.exchange(0, &Burst::new().request(&auth(credentials), -4));
+            pair.exchange(0, &Burst::new().request(&digest(credentials), -4));
         }
         let client = Client::new(response, 0);
         Self { client }
@@ -336,6 +337,14 @@ impl Janitor {
             }));
         }
         below
+    }
+}
+
+fn digest(credentials: &'static [u8]) -> Request {
+    Request::Auth {
+        kind: 0,
+        scheme: "digest".into(),
+        auth: Some(Bytes::from_static(credentials)),
     }
 }
 
