@@ -52,16 +52,24 @@
 //! [`OpCode`](crate::proto::OpCode) names, every operation is answered as a
 //! server answers one that it does not know: with
 //! [`Unimplemented`](crate::proto::ErrorCode::Unimplemented), and by closing the
-//! connection. Among those are `multi`, `getACL`, `setACL`, `addWatch` and
-//! everything about containers and times to live; a container is a persistent
-//! znode. There are no quotas and no 4-letter words. Of authentication there is
-//! `digest`; every client comes from 127.0.0.1.
+//! connection. Among those are `multi`, `getACL`, `setACL` and `addWatch`. There
+//! are no quotas, no containers that are cleared away, no times to live and no
+//! 4-letter words. Of authentication there is `digest`; every client comes from
+//! 127.0.0.1.
 //!
-//! Requests are done one at a time. Where a real server's answer depends on how
-//! many it has at hand at once, this one answers as if there was only one: an
-//! `auth` is answered in its turn, and what follows a request that ends the
-//! connection is never done. A string that is not UTF-8 is no string here, where
-//! a real server puts a replacement character; and `sync` needs a path.
+//! # Where it differs
+//!
+//! - Requests are done one at a time, each as if a server had no other at hand.
+//!   So an `auth` is answered in its turn, and a counter at its end gives the
+//!   same names however fast they are asked for.
+//! - What follows a request that ends the connection is never done, and what
+//!   comes before it is always answered.
+//! - A client whose session expires is never told of what goes with it. A real
+//!   server sometimes says it before it closes the connection.
+//! - Events are kept from who may not read the znode, as by servers from 3.8.4
+//!   on; `exists` tells anyone, as by those before.
+//! - Bytes that are not UTF-8 are a string that cannot be read, where a real
+//!   server puts replacement characters; and `sync` needs a path.
 
 mod access;
 mod connection;

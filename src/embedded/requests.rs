@@ -108,12 +108,7 @@ impl Core {
                 acl,
                 mode,
             } => {
-                let new = NewNode {
-                    path: &path,
-                    data: data.as_deref(),
-                    acl: &acl,
-                    mode,
-                };
+                let new = NewNode::new(&path, data.as_deref(), &acl, mode);
                 let path = self.write_tree(&client, |tree, txn| tree.create(new, txn))?;
                 Ok(Reply::Create { path })
             }
@@ -123,12 +118,7 @@ impl Core {
                 acl,
                 mode,
             } => {
-                let new = NewNode {
-                    path: &path,
-                    data: data.as_deref(),
-                    acl: &acl,
-                    mode,
-                };
+                let new = NewNode::new(&path, data.as_deref(), &acl, mode);
                 let path = self.write_tree(&client, |tree, txn| tree.create(new, txn))?;
                 let stat = self.tree.node(&path)?.stat();
                 Ok(Reply::Create2 { path, stat })

@@ -52,10 +52,26 @@ pub(super) struct Txn<'a> {
 /// A znode to be created.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NewNode<'a> {
-    pub(super) path: &'a str,
-    pub(super) data: Option<&'a [u8]>,
-    pub(super) acl: &'a [Acl],
-    pub(super) mode: CreateMode,
+    path: &'a str,
+    data: Option<&'a [u8]>,
+    acl: &'a [Acl],
+    mode: CreateMode,
+}
+
+impl<'a> NewNode<'a> {
+    pub(super) fn new(
+        path: &'a str,
+        data: Option<&'a [u8]>,
+        acl: &'a [Acl],
+        mode: CreateMode,
+    ) -> Self {
+        Self {
+            path,
+            data,
+            acl,
+            mode,
+        }
+    }
 }
 
 /// What a write did: its answer, and what watches wait for, in order.
@@ -306,12 +322,8 @@ mod tests {
         mode: CreateMode,
         zxid: i64,
     ) -> Result<String, ErrorCode> {
-        let new = NewNode {
-            path,
-            data: None,
-            acl: &[Acl::world_anyone()],
-            mode,
-        };
+        let acl = [Acl::world_anyone()];
+        let new = NewNode::new(path, None, &acl, mode);
         let txn = Txn {
             zxid,
             time_ms: 0,

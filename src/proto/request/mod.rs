@@ -314,12 +314,7 @@ impl Request {
                 scheme: reader.string("AuthPacket.scheme")?,
                 auth: reader.buffer("AuthPacket.auth")?,
             },
-            OpCode::SetWatches => Self::SetWatches {
-                relative_zxid: reader.long("SetWatches.relativeZxid")?,
-                data: read_paths(reader, "SetWatches.dataWatches")?,
-                exist: read_paths(reader, "SetWatches.existWatches")?,
-                child: read_paths(reader, "SetWatches.childWatches")?,
-            },
+            OpCode::SetWatches => read_set_watches(reader)?,
             OpCode::CloseSession => Self::CloseSession,
         })
     }
@@ -334,6 +329,15 @@ fn read_create(reader: &mut Reader<'_>) -> Result<CreateFields, DecodeError> {
         Acl::decode_list(reader, "CreateRequest.acl")?,
         CreateMode::from_i32(reader.int("CreateRequest.flags")?),
     ))
+}
+
+fn read_set_watches(reader: &mut Reader<'_>) -> Result<Request, DecodeError> {
+    Ok(Request::SetWatches {
+        relative_zxid: reader.long("SetWatches.relativeZxid")?,
+        data: read_paths(reader, "SetWatches.dataWatches")?,
+        exist: read_paths(reader, "SetWatches.existWatches")?,
+        child: read_paths(reader, "SetWatches.childWatches")?,
+    })
 }
 
 /// The least a path takes on the wire, in bytes: its length.
