@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use crate::proto::{
-    ConnectRequest, ConnectResponse, ErrorCode, FrameReader, KeeperState, Password, Perms, Reader,
-    Reply, ReplyHeader, WatcherEvent, write_frame, xid,
+    ConnectRequest, ConnectResponse, ErrorCode, FrameReader, KeeperState, OpCode, Password, Perms,
+    Reader, Reply, ReplyHeader, WatcherEvent, write_frame, xid,
 };
 
 use super::connection::{Attachment, Connection, Stage};
@@ -102,6 +102,8 @@ pub struct Core {
     pub(super) sessions: Sessions,
     pub(super) watches: Watches,
     connections: BTreeMap<ConnectionId, Connection>,
+    /// The next answer to this is not given.
+    pub(super) lost_reply: Option<OpCode>,
     accepted: u64,
     outputs: VecDeque<Output>,
 }
@@ -118,6 +120,7 @@ impl Core {
             sessions: Sessions::new(&config),
             watches: Watches::default(),
             connections: BTreeMap::new(),
+            lost_reply: None,
             accepted: 0,
             outputs: VecDeque::new(),
         }
@@ -164,7 +167,7 @@ impl Core {
             if at > self.now {
                 break;
             }
-            self.expire(session);
+            self.end_by_expiry(session);
         }
         let silent =
             |connection: &Connection| connection.deadline().is_some_and(|it| it <= self.now);
@@ -266,7 +269,7 @@ impl Core {
     }
 
     /// Ends a session that has not been heard of. Its client is not told.
-    fn expire(&mut self, session: i64) {
+    pub(super) fn end_by_expiry(&mut self, session: i64) {
         if let Some(connection) = self.sessions.connection(session) {
             self.close(connection);
         }
@@ -351,6 +354,11 @@ impl Core {
             self.sessions.attach(session, None);
         }
         true
+    }
+
+    /// Those that are open.
+    pub fn connections(&self) -> impl Iterator<Item = ConnectionId> {
+        self.connections.keys().copied()
     }
 
     pub(super) fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {

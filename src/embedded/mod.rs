@@ -75,10 +75,20 @@ mod access;
 mod connection;
 mod core;
 mod digest;
+mod faults;
 mod java_set;
+#[cfg(feature = "tokio")]
+mod peer;
 mod requests;
+#[cfg(feature = "tokio")]
+mod server;
 mod sessions;
+#[cfg(feature = "tokio")]
+mod task;
 mod tree;
 mod watches;
 
 pub use self::core::{Config, ConnectionId, Core, Output};
+pub use self::faults::Znode;
+#[cfg(feature = "tokio")]
+pub use self::server::{EmbeddedServer, EmbeddedServerBuilder};

@@ -54,6 +54,9 @@ impl Core {
         } else {
             header.xid
         };
+        if self.loses_reply(op) {
+            return self.close(from);
+        }
         match outcome {
             Ok(reply) => {
                 let header = ReplyHeader {
@@ -78,6 +81,9 @@ impl Core {
             return;
         };
         let outcome = connection.identities.add(&scheme, auth.as_deref());
+        if self.loses_reply(OpCode::Auth) {
+            return self.close(from);
+        }
         let error = outcome.err().unwrap_or(ErrorCode::Ok);
         self.refuse(from, header.xid, 0, error);
         if error != ErrorCode::Ok {

@@ -58,7 +58,11 @@ impl Sessions {
 
     /// Whether the session is alive and this its password.
     pub(super) fn knows(&self, id: i64, password: Option<&[u8]>) -> bool {
-        self.alive.contains_key(&id) && password == Some(&password_of(id))
+        self.is_alive(id) && password == Some(&password_of(id))
+    }
+
+    pub(super) fn is_alive(&self, id: i64) -> bool {
+        self.alive.contains_key(&id)
     }
 
     /// Says where the session is from now on.

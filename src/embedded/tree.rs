@@ -103,8 +103,21 @@ impl Tree {
 
     /// The znode at a path, which is taken as it is.
     pub(super) fn node(&self, path: &str) -> Result<&Node, ErrorCode> {
-        let path = if path == "/" { "" } else { path };
-        self.nodes.get(path).ok_or(ErrorCode::NoNode)
+        self.nodes.get(key(path)).ok_or(ErrorCode::NoNode)
+    }
+
+    /// All znodes and their paths.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (Arc<str>, &Node)> {
+        self.nodes.iter().map(|(path, node)| match &**path {
+            "" => ("/".into(), node),
+            _ => (path.clone(), node),
+        })
+    }
+
+    /// Sets how many creates of children there have been below a znode.
+    pub(super) fn set_counter(&mut self, path: &str, creates: i32) -> bool {
+        let node = self.nodes.get_mut(key(path));
+        node.map(|node| node.kept.cversion = creates).is_some()
     }
 
     /// Creates a znode and answers its path.
@@ -165,8 +178,7 @@ impl Tree {
         let node = self.node(path)?;
         txn.by.may(Perms::WRITE, &node.acl)?;
         node.check_version(version)?;
-        let key = if **path == *"/" { "" } else { path };
-        let Some(node) = self.nodes.get_mut(key) else {
+        let Some(node) = self.nodes.get_mut(key(path)) else {
             return Err(ErrorCode::NoNode);
         };
         node.data = data.map(Bytes::copy_from_slice);
@@ -282,6 +294,11 @@ fn flags(mode: CreateMode) -> Result<(bool, bool), ErrorCode> {
         CreateMode::Other(5 | 6) => Err(ErrorCode::Unimplemented),
         CreateMode::Other(_) => Err(ErrorCode::BadArguments),
     }
+}
+
+/// What the nodes' map has for a path.
+fn key(path: &str) -> &str {
+    if path == "/" { "" } else { path }
 }
 
 fn parent_path(path: &str) -> Result<&str, ErrorCode> {
