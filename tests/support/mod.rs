@@ -1,13 +1,15 @@
-//! What the integration tests share: a real ZooKeeper server, a raw client to
-//! look at its tree independently of this library, a proxy that records the
-//! frames between the two, and for the machines a scripted server and a model
-//! of a correct one.
+//! What the integration tests share: a real ZooKeeper server, and tests that run
+//! on an embedded one as well; a raw client to look at a server's tree
+//! independently of this library, a proxy that records the frames between the
+//! two, and for the machines a scripted server and a model of a correct one.
 //!
-//! Standard library only and blocking throughout: nothing here runs on the
-//! runtime that a test may be testing.
+//! Blocking throughout, and but for the embedded server standard library only:
+//! nothing here runs on the runtime that a test may be testing.
 
 #![allow(
     dead_code,
+    unused_imports,
+    unused_macros,
     reason = "every test binary compiles this module and uses a part of it"
 )]
 #![allow(
@@ -23,6 +25,8 @@ pub(crate) mod model;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scripted;
+#[cfg(feature = "tokio")]
+pub(crate) mod server;
 pub(crate) mod txn_log;
 mod words;
 pub(crate) mod zookeeper;
