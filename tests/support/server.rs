@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use zklock::embedded::EmbeddedServer;
 
+use super::raw::{PERSISTENT, RawClient};
+use super::txn_log::TxnLog;
 use super::zookeeper::ZooKeeper;
 
 /// Makes each of these functions two tests, `real::NAME` and `embedded::NAME`.
@@ -62,6 +64,27 @@ impl TestServer {
             Self::Real(_) => Self::Real(ZooKeeper::start()),
             Self::Embedded(_) => Self::start_embedded(),
         }
+    }
+
+    /// A new server of the same kind, with a znode at `path`, just below the
+    /// root, whose next sequential child has this number.
+    pub(crate) fn another_with_counter(&self, path: &str, next: i32) -> Self {
+        let path = path.to_owned();
+        if let Self::Real(_) = self {
+            let child = format!("{path}/child");
+            let log = TxnLog::new().create(&path, 1).create(&child, next);
+            return Self::Real(log.delete(&child).start_server());
+        }
+        let another = Self::start_embedded();
+        let mut raw = RawClient::connect(&another.address());
+        raw.create(&path, b"", PERSISTENT).unwrap();
+        let Self::Embedded(server) = &another else {
+            unreachable!("it was started as one");
+        };
+        tell(server, |server| async move {
+            assert!(server.set_counter(path, next).await);
+        });
+        another
     }
 
     fn start_embedded() -> Self {
