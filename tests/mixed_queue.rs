@@ -12,11 +12,11 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 use support::eventually;
+use support::other_clients::kazoo;
 use support::raw::{PERSISTENT, RawClient};
 use support::server::{TestServer, on_both_servers};
 use tokio::task::{JoinSet, block_in_place};
@@ -148,12 +148,9 @@ struct Kazoo {
 
 impl Kazoo {
     fn start(server: &TestServer, patterns: &[&str]) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut process = Command::new("python3")
-            .arg(root.join("tests/support/kazoo_contender.py"))
+        let mut process = kazoo("kazoo_contender.py")
             .args([&server.address(), LOCK, COUNTER, &ROUNDS.to_string()])
             .args(patterns)
-            .env("PYTHONPATH", kazoo_folder())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -190,18 +187,6 @@ impl Drop for Kazoo {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Beside what cargo builds, where scripts/test puts it.
-fn kazoo_folder() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("kazoo");
-    assert!(
-        folder.join("kazoo").is_dir(),
-        "This test runs beside kazoo, a ZooKeeper client in Python. Install it with\n    \
-         python3 -m pip install --target {} kazoo==2.10.0",
-        folder.display()
-    );
-    folder
 }
 
 on_both_servers! {

@@ -22,6 +22,7 @@
 
 pub(crate) mod ensemble;
 pub(crate) mod model;
+pub(crate) mod other_clients;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scripted;
