@@ -67,6 +67,11 @@ pub(crate) fn becomes_true(limit: Duration, mut condition: impl FnMut() -> bool)
     }
 }
 
+/// A loopback port that nothing listens on.
+pub(crate) fn free_port() -> u16 {
+    listen_on_free_port().local_addr().unwrap().port()
+}
+
 /// A listener on a loopback port that nothing else takes by chance.
 ///
 /// The ports that the system hands out by itself (32768 and up on Linux) are
