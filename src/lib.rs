@@ -27,7 +27,8 @@
 //! fuzzer, a simulator or a blocking program.
 //!
 //! The feature `embedded` adds the module of that name: a ZooKeeper server in
-//! memory, built on the codec alone, for tests and simulations.
+//! memory for tests and simulations, a machine too, built on the codec alone. With
+//! `tokio` there is a task that drives it.
 
 #![cfg_attr(
     not(test),

@@ -16,8 +16,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use zklock::embedded::{Config, ConnectionId, Core, Output};
 use zklock::proto::{
-    Acl, ConnectRequest, ConnectResponse, CreateMode, EventType, OpCode, Password, Reader,
-    ReplyHeader, Request, WatcherEvent, write_frame, xid,
+    Acl, ConnectRequest, ConnectResponse, CreateMode, ErrorCode, EventType, OpCode, Password,
+    Reader, ReplyHeader, Request, WatcherEvent, write_frame, xid,
 };
 
 const TICK: u64 = 500;
@@ -265,6 +265,49 @@ fn a_clone_goes_its_own_way() {
     assert_eq!(core.last_zxid(), clone.last_zxid() + 1);
     ask(&mut clone, client, &exists("/a", false), 0);
     assert_eq!(header(&written(&mut clone, client)).error.as_i32(), -101);
+}
+
+#[test]
+fn a_lost_reply_is_the_end_of_its_connection_and_of_no_other() {
+    let mut core = core();
+    let (client, _) = new_session(&mut core, 1000, 0);
+    let (other, _) = new_session(&mut core, 1000, 0);
+    core.drop_next_reply(OpCode::Create);
+    ask(&mut core, client, &Request::Ping, 0);
+    assert_eq!(header(&written(&mut core, client)).xid, xid::PING);
+    ask(&mut core, client, &ephemeral("/a"), 0);
+    assert_eq!(outputs(&mut core), [Output::Close(client)]);
+    ask(&mut core, other, &ephemeral("/a"), 0);
+    let answer = header(&written(&mut core, other));
+    assert_eq!(answer.error, ErrorCode::NodeExists, "it was done");
+    core.drop_next_reply(OpCode::Auth);
+    let auth = Request::Auth {
+        kind: 0,
+        scheme: "digest".into(),
+        auth: Some(Bytes::from_static(b"u:p")),
+    };
+    ask(&mut core, other, &auth, 0);
+    assert_eq!(outputs(&mut core), [Output::Close(other)]);
+}
+
+#[test]
+fn what_is_done_to_a_server_is_done_at_once() {
+    let mut core = core();
+    let (client, session) = new_session(&mut core, 1000, 0);
+    let (other, _) = new_session(&mut core, 1000, 0);
+    ask(&mut core, client, &ephemeral("/a"), 0);
+    outputs(&mut core);
+    assert!(core.expire(session.session_id));
+    assert_eq!(outputs(&mut core), [Output::Close(client)]);
+    assert!(!core.expire(session.session_id));
+    assert!(core.znodes().all(|znode| &*znode.path != "/a"));
+    assert!(core.connections().eq([other]));
+    core.disconnect_all();
+    assert_eq!(outputs(&mut core), [Output::Close(other)]);
+    assert_eq!(
+        (core.connections().count(), core.sessions().count()),
+        (0, 1)
+    );
 }
 
 proptest! {

@@ -6,6 +6,11 @@
 //! it has to be called again. So it can be cloned, and the same inputs have the
 //! same outputs.
 //!
+#![cfg_attr(
+    feature = "tokio",
+    doc = "[`EmbeddedServer`] is a task that puts it on a socket, or in reach of this process\nalone: that is what to test a program with."
+)]
+//!
 //! It answers as ZooKeeper 3.8.0 does, byte for byte, as a test that asks both
 //! the same shows: the same replies and errors, the same names, zxids and
 //! `Stat`s, the same events at the same place among the replies, listings in the

@@ -128,8 +128,8 @@ impl<R> SessionBuilder<R> {
     }
 
     /// Counts the lease and every deadline by tokio's clock, which stands still
-    /// under [`tokio::time::pause`]. For tests: while a machine is suspended
-    /// that clock may stand still too, and a lease would not run out.
+    /// when it is paused. For tests: while a machine is suspended that clock may
+    /// stand still too, and a lease would not run out.
     pub const fn follow_tokio_time(mut self) -> Self {
         self.tokio_time = true;
         self
