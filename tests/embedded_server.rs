@@ -1,5 +1,5 @@
-//! The embedded server's faults, as clients see them. Nearly all of it happens
-//! in memory and under paused time.
+//! The embedded server's faults, as clients see them, in memory and under paused
+//! time.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,17 +11,11 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 use zklock::embedded::EmbeddedServer;
-use zklock::proto::{
-    ConnectRequest, ErrorCode, FrameReader, OpCode, Password, Reader, ReplyHeader, Request,
-    write_frame,
-};
+use zklock::proto::OpCode;
 use zklock::{
-    AcquireError, Cause, ConnectError, Guard, Lock, LostReason, Session, SessionLost, SessionState,
+    AcquireError, ConnectError, Guard, Lock, LostReason, Session, SessionLost, SessionState,
 };
 
 /// What a session asks for unless it is told otherwise.
@@ -137,6 +131,15 @@ async fn sessions_outlive_the_cut_of_all_connections() {
     reaches(&session, is_suspended).await;
     reaches(&session, is_reattached).await;
     assert_eq!((session_id(&session), guard.check()), (id, Ok(())));
+
+    // A stopped process is cut off like any other.
+    server.pause().await;
+    server.disconnect_all().await;
+    let cut = tokio::time::Instant::now();
+    reaches(&session, is_suspended).await;
+    assert!(cut.elapsed() < MOMENT, "{:?}", cut.elapsed());
+    server.resume().await;
+    reaches(&session, is_reattached).await;
     guard.release().await.unwrap();
 }
 
@@ -317,96 +320,4 @@ async fn timeouts_are_granted_as_the_builder_says() {
         };
         assert_eq!(timeout, Duration::from_millis(granted));
     }
-}
-
-#[tokio::test]
-async fn a_dropped_server_is_gone_and_its_port_free() {
-    let server = EmbeddedServer::start().await.unwrap();
-    let (address, in_memory) = (server.address().unwrap(), server.session());
-    assert_eq!(server.connect_string(), address.to_string());
-    let taken = EmbeddedServer::builder().port(address.port()).start().await;
-    assert_eq!(taken.unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
-
-    let session = Session::connect(server.connect_string()).await.unwrap();
-    let guard = acquire(&session).await;
-    drop(server);
-    let SessionState::Suspended { cause, .. } = reaches(&session, is_suspended).await else {
-        unreachable!();
-    };
-    assert_eq!(cause, Cause::ClosedByServer);
-    assert_eq!(guard.check(), Ok(()));
-    let timeout = Duration::from_millis(300);
-    let error = in_memory
-        .connect_timeout(timeout)
-        .connect()
-        .await
-        .unwrap_err();
-    assert!(error.to_string().contains("connection refused"), "{error}");
-    let again = EmbeddedServer::builder().port(address.port()).start();
-    drop(again.await.expect("the port is free"));
-}
-
-#[test]
-fn without_a_runtime_there_is_no_server_and_without_one_any_more_nothing_in_it() {
-    assert!(EmbeddedServer::in_memory().is_err());
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
-    let server = runtime().block_on(EmbeddedServer::start()).unwrap();
-    runtime().block_on(async {
-        server.pause().await;
-        assert_eq!(server.znodes().await, []);
-        assert!(!server.expire(1).await);
-    });
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_read_is_not_read_from_and_gets_all_its_answers() {
-    const REQUESTS: i32 = 40_000;
-    let server = EmbeddedServer::start().await.unwrap();
-    let client = TcpStream::connect(server.address().unwrap()).await.unwrap();
-    let (mut answers, mut requests) = client.into_split();
-    let mut hello = BytesMut::new();
-    let handshake = ConnectRequest {
-        protocol_version: 0,
-        last_zxid_seen: 0,
-        timeout_ms: 40_000,
-        session_id: 0,
-        password: Password::zeros(),
-        read_only: Some(false),
-    };
-    write_frame(&mut hello, |out| handshake.encode(out)).unwrap();
-    requests.write_all(&hello).await.unwrap();
-    let sending = tokio::spawn(async move {
-        let path = "x".repeat(1000).into();
-        let echo = Request::Sync { path };
-        let mut batch = BytesMut::new();
-        for xid in 0..REQUESTS {
-            write_frame(&mut batch, |out| echo.encode(xid, out)).unwrap();
-            if batch.len() > 64 * 1024 || xid == REQUESTS - 1 {
-                requests.write_all(&batch.split()).await.unwrap();
-            }
-        }
-        requests
-    });
-    // Its socket's buffers and the server's limit do not hold all of it.
-    sleep(Duration::from_millis(500)).await;
-    assert!(!sending.is_finished());
-    let mut expected = -1;
-    let (frames, mut incoming) = (FrameReader::new(2048), BytesMut::new());
-    while expected < REQUESTS {
-        assert!(answers.read_buf(&mut incoming).await.unwrap() > 0);
-        while let Some(frame) = frames.read(&mut incoming).unwrap() {
-            // The first is that of the handshake.
-            if expected >= 0 {
-                let header = ReplyHeader::decode(&mut Reader::new(&frame)).unwrap();
-                assert_eq!((header.xid, header.error), (expected, ErrorCode::Ok));
-            }
-            expected += 1;
-        }
-    }
-    sending.await.unwrap();
 }

@@ -80,7 +80,8 @@ pub struct EmbeddedServer {
 }
 
 impl EmbeddedServer {
-    /// Starts a server on a free port of 127.0.0.1.
+    /// Starts a server on a free port of 127.0.0.1. Not for paused time, which
+    /// does not wait for sockets.
     ///
     /// # Errors
     ///

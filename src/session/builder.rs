@@ -129,7 +129,8 @@ impl<R> SessionBuilder<R> {
 
     /// Counts the lease and every deadline by tokio's clock, which stands still
     /// when it is paused. For tests: while a machine is suspended that clock may
-    /// stand still too, and a lease would not run out.
+    /// stand still too, and a lease would not run out. Where time is paused, look
+    /// at guards inside that runtime: elsewhere it goes on.
     pub const fn follow_tokio_time(mut self) -> Self {
         self.tokio_time = true;
         self
