@@ -1,12 +1,19 @@
 //! Takes a lock and holds it until it is interrupted: the example of the Go
-//! lock that zklock replaces.
+//! lock that zklock replaces. Where there is no ZooKeeper server, the first run
+//! of it is one.
 
+use std::env;
+use std::error::Error;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::{SignedDuration, ZonedDateTime};
+use tokio::net::TcpStream;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use zklock::{AcquireError, Error, Guard, Lock, Session};
+use tokio::time::sleep;
+use zklock::embedded::EmbeddedServer;
+use zklock::{AcquireError, Guard, Lock, Session};
 
 const USAGE: &str = "\
 Takes a lock and holds it until SIGINT or SIGTERM.
@@ -14,7 +21,8 @@ Takes a lock and holds it until SIGINT or SIGTERM.
 Usage: zookeeper-example [OPTIONS]
 
 Options:
-  --address HOST:PORT        the ZooKeeper server, or several (default localhost:2181)
+  --address HOST:PORT        the ZooKeeper server, or several (default localhost:2181;
+                             if nothing listens there, a server in memory is started)
   --path PATH                the lock path (default /my/locks)
   --timeout DURATION         lock wait timeout (default 3s)
   --owner OWNER              the lock owner ID (default user1)
@@ -26,7 +34,7 @@ Exit status: 0 after the lock was released or a wait was interrupted, 1 after a
 failure or a time-out, 2 for wrong usage.";
 
 struct Flags {
-    address: String,
+    address: Option<String>,
     path: String,
     timeout: Duration,
     owner: String,
@@ -35,7 +43,7 @@ struct Flags {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let flags = match parse(std::env::args().skip(1)) {
+    let flags = match parse(env::args().skip(1)) {
         Ok(Some(flags)) => flags,
         Ok(None) => {
             println!("{USAGE}");
@@ -46,7 +54,7 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(flags).await {
+    match start(flags).await {
         Ok(code) => code,
         Err(error) => {
             log(error);
@@ -55,10 +63,71 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(flags: Flags) -> Result<ExitCode, Error> {
+async fn start(mut flags: Flags) -> Result<ExitCode, Box<dyn Error>> {
     let mut interrupted = Interrupted::listen();
+    let (address, server) = match flags.address.take() {
+        Some(address) => (address, None),
+        None => {
+            let port = default_port();
+            let server = serve_if_nobody_does(port).await?;
+            (format!("localhost:{port}"), server)
+        }
+    };
+    let result = run(address, flags, &mut interrupted).await;
+    if let Some(server) = server {
+        serve_others(&server, &mut interrupted).await;
+    }
+    Ok(result?)
+}
 
-    let builder = Session::builder(flags.address)
+/// ZooKeeper's own, but for tests.
+fn default_port() -> u16 {
+    let port = env::var("ZKLOCK_EXAMPLE_PORT").ok();
+    port.and_then(|port| port.parse().ok()).unwrap_or(2181)
+}
+
+/// A server at this port of this machine, if nothing else is there.
+async fn serve_if_nobody_does(port: u16) -> Result<Option<EmbeddedServer>, Box<dyn Error>> {
+    match TcpStream::connect(("localhost", port)).await {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
+        _ => return Ok(None),
+    }
+    match EmbeddedServer::builder().port(port).start().await {
+        Ok(server) => {
+            log(format_args!(
+                "nothing listens on localhost:{port}: serving ZooKeeper there, from memory"
+            ));
+            Ok(Some(server))
+        }
+        // Another run was faster.
+        Err(error) if error.kind() == ErrorKind::AddrInUse => Ok(None),
+        Err(error) => Err(format!("cannot listen on localhost:{port}: {error}").into()),
+    }
+}
+
+/// Goes on as long as others have sessions, or until a signal.
+async fn serve_others(server: &EmbeddedServer, interrupted: &mut Interrupted) {
+    if server.sessions().await.is_empty() {
+        return;
+    }
+    log("others are connected: serving them until they leave, or until the next interrupt");
+    let all_gone = async {
+        while !server.sessions().await.is_empty() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = all_gone => {}
+        () = interrupted.wait() => {}
+    }
+}
+
+async fn run(
+    address: String,
+    flags: Flags,
+    interrupted: &mut Interrupted,
+) -> Result<ExitCode, zklock::Error> {
+    let builder = Session::builder(address)
         .session_timeout(flags.session_timeout)
         .connect_timeout(flags.timeout);
     let session = tokio::select! {
@@ -76,7 +145,7 @@ async fn run(flags: Flags) -> Result<ExitCode, Error> {
         None => Ok(ExitCode::SUCCESS),
         Some(Ok(guard)) => {
             log("I've got the lock!");
-            hold(guard, &mut interrupted).await
+            hold(guard, interrupted).await
         }
         Some(Err(AcquireError::TimedOut)) => {
             log(AcquireError::TimedOut);
@@ -91,7 +160,7 @@ async fn run(flags: Flags) -> Result<ExitCode, Error> {
 }
 
 /// Holds the lock until a signal, or until it is lost.
-async fn hold(guard: Guard, interrupted: &mut Interrupted) -> Result<ExitCode, Error> {
+async fn hold(guard: Guard, interrupted: &mut Interrupted) -> Result<ExitCode, zklock::Error> {
     tokio::select! {
         () = interrupted.wait() => {
             guard.release().await?;
@@ -140,7 +209,7 @@ fn log(message: impl std::fmt::Display) {
 /// a `=` or a space. `None` if help is asked for.
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Flags>, String> {
     let mut flags = Flags {
-        address: "localhost:2181".into(),
+        address: None,
         path: "/my/locks".into(),
         timeout: Duration::from_secs(3),
         owner: "user1".into(),
@@ -162,7 +231,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Option<Flags>, String
             value.ok_or_else(|| format!("flag --{name} needs a value"))
         };
         match name {
-            "address" => flags.address = value()?,
+            "address" => flags.address = Some(value()?),
             "path" => flags.path = value()?,
             "owner" => flags.owner = value()?,
             "timeout" => flags.timeout = duration(name, &value()?)?,

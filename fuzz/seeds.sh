@@ -5,8 +5,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 # As in `OPCODES` in src/records.rs: the place of an opcode picks it.
-readonly opcodes=(create delete exists getData getChildren sync ping getChildren2
-    create2 auth closeSession)
+readonly opcodes=(create delete exists getData setData getChildren sync ping
+    getChildren2 create2 auth setWatches closeSession)
 
 main() {
     mkdir -p seeds/{frame,request,reply,handshake,connect_string,znode_path,claim_name}

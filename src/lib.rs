@@ -25,6 +25,10 @@
 //! neither sockets nor clocks: with `default-features = false` they and the
 //! codec are all there is, on `bytes` and `byteorder` alone, to be driven by a
 //! fuzzer, a simulator or a blocking program.
+//!
+//! The feature `embedded` adds the module of that name: a ZooKeeper server in
+//! memory for tests and simulations, a machine too, built on the codec alone. With
+//! `tokio` there is a task that drives it.
 
 #![cfg_attr(
     not(test),
@@ -36,6 +40,8 @@
     )
 )]
 
+#[cfg(feature = "embedded")]
+pub mod embedded;
 #[cfg(feature = "tokio")]
 mod error;
 pub mod lock;

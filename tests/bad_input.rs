@@ -14,15 +14,13 @@ mod support;
 use std::time::Duration;
 
 use support::raw::RawClient;
-use support::zookeeper::ZooKeeper;
+use support::server::{TestServer, on_both_servers};
 use zklock::{AcquireError, Lock, Session};
 
 /// Long enough for a few attempts to connect.
 const SHORT: Duration = Duration::from_millis(300);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn paths() {
-    let server = ZooKeeper::start();
+async fn paths(server: &'static TestServer) {
     let session = Session::connect(server.address()).await.unwrap();
     for (path, message) in [
         ("", "empty"),
@@ -38,9 +36,7 @@ async fn paths() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests() {
-    let server = ZooKeeper::start();
+async fn requests(server: &'static TestServer) {
     let session = Session::connect(server.address()).await.unwrap();
     let lock = Lock::new(&session, "/input").unwrap();
     let error = lock.acquire().timeout(Duration::ZERO).await.unwrap_err();
@@ -102,4 +98,10 @@ async fn servers_that_cannot_be_reached() {
             .to_string()
             .contains("session timeout")
     );
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    paths
+    requests;
 }

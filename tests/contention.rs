@@ -1,5 +1,5 @@
-//! Many processes and tasks contend for one lock on a real server, over a file
-//! that nothing else protects.
+//! Many processes and tasks contend for one lock, on a real server and on the
+//! embedded one, over a file that nothing else protects.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use support::raw::RawClient;
-use support::zookeeper::ZooKeeper;
+use support::server::{TestServer, on_both_servers};
 use tokio::task::JoinSet;
 use zklock::{Lock, Session};
 
@@ -30,15 +30,15 @@ const LOCK: &str = "/contended";
 const ADDRESS: &str = "ZKLOCK_TEST_ADDRESS";
 const FOLDER: &str = "ZKLOCK_TEST_FOLDER";
 
-#[test]
-fn a_hundred_tasks_in_ten_processes_add_up() {
-    let server = ZooKeeper::start();
-    let folder = server.folder().join("contention");
-    fs::create_dir(&folder).unwrap();
+async fn a_hundred_tasks_in_ten_processes_add_up(server: &'static TestServer) {
+    let folder = format!("contention at {}", server.address());
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(folder);
+    fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("number"), "0").unwrap();
-    let watches = server.mntr("zk_watch_count");
+    fs::write(folder.join("tokens"), "").unwrap();
+    let watches = server.watch_count();
 
-    let contenders: Vec<Child> = (0..PROCESSES).map(|_| contend(&server, &folder)).collect();
+    let contenders: Vec<Child> = (0..PROCESSES).map(|_| contend(server, &folder)).collect();
     for mut contender in contenders {
         assert!(contender.wait().unwrap().success());
     }
@@ -57,12 +57,13 @@ fn a_hundred_tasks_in_ten_processes_add_up() {
     );
     let left = RawClient::connect(&server.address()).children(LOCK);
     assert_eq!(left, Some(vec![]), "no claim is left");
-    assert_eq!(server.mntr("zk_watch_count"), watches, "no watch is left");
+    assert_eq!(server.watch_count(), watches, "no watch is left");
     println!("{total} grants, all in order; {watches} watches before and after");
+    fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Runs [`contender`] as a process.
-fn contend(server: &ZooKeeper, folder: &Path) -> Child {
+fn contend(server: &TestServer, folder: &Path) -> Child {
     Command::new(env::current_exe().unwrap())
         .args(["--exact", "contender", "--ignored"])
         .env(ADDRESS, server.address())
@@ -112,4 +113,9 @@ async fn add_one(lock: &Lock, folder: &Path) {
         .unwrap();
     writeln!(tokens, "{}", guard.fencing_token()).unwrap();
     guard.release().await.unwrap();
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    a_hundred_tasks_in_ten_processes_add_up;
 }

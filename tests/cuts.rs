@@ -1,5 +1,5 @@
-//! The connection cut at every byte of an exchange with a real server, in
-//! either direction.
+//! The connection cut at every byte of an exchange with a server, real or
+//! embedded, in either direction.
 //!
 //! The exchange (connect, acquire, release, close) is recorded first; the cases
 //! are generated from the recording, so that no byte of it can be missing.
@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use support::raw::RawClient;
-use support::zookeeper::ZooKeeper;
+use support::server::{TestServer, on_both_servers};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -136,9 +136,7 @@ async fn exchange(address: &str, path: &str) {
     session.close().await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_byte_of_an_exchange_can_be_the_last() {
-    let server = ZooKeeper::start();
+async fn every_byte_of_an_exchange_can_be_the_last(server: &'static TestServer) {
     let path = |case: usize| format!("/cuts/{case:06}");
     let mut raw = RawClient::connect(&server.address());
     raw.create_all("/cuts/000000");
@@ -192,4 +190,9 @@ async fn every_byte_of_an_exchange_can_be_the_last() {
     }
     assert_eq!(done, total);
     println!("{total} cuts: {up} bytes up and {down} bytes down, before and after each");
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    every_byte_of_an_exchange_can_be_the_last;
 }

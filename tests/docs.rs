@@ -31,10 +31,21 @@ fn is_a_test(reference: &str) -> bool {
     source.is_some_and(|source| source.contains(&format!("fn {name}(")))
 }
 
+fn file(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+#[test]
+fn the_readme_shows_a_test_that_runs() {
+    let test = file("tests/readme.rs");
+    let (_, code) = test.split_once("\n\n").unwrap();
+    assert!(code.contains("#[tokio::test"));
+    assert!(file("README.md").contains(&format!("```rust\n{code}```")));
+}
+
 #[test]
 fn every_test_that_docs_traps_names_is_there() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/traps.md");
-    let text = fs::read_to_string(path).unwrap();
+    let text = file("docs/traps.md");
     let references: Vec<&str> = text
         .split('`')
         .skip(1)

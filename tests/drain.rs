@@ -1,4 +1,4 @@
-//! A long queue on a real server, drained: what a hand-off costs, and that
+//! A long queue on a server, real or embedded, drained: what a hand-off costs, and that
 //! nothing is left of it.
 
 #![allow(
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use support::raw::RawClient;
-use support::zookeeper::ZooKeeper;
+use support::server::{TestServer, on_both_servers};
 use support::{becomes_true, eventually};
 use tokio::task::JoinSet;
 use zklock::{FencingToken, Lock, Session};
@@ -33,18 +33,15 @@ const MOMENT: Duration = Duration::from_millis(200);
 /// requests. One that is woken whenever anything goes writes hundreds.
 const REQUESTS_PER_HAND_OFF: u64 = 5;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_waiters_in_ten_sessions_are_drained() {
-    drain(10).await;
+async fn a_thousand_waiters_in_ten_sessions_are_drained(server: &'static TestServer) {
+    drain(server.another(), 10).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_waiters_in_one_session_are_drained() {
-    drain(1).await;
+async fn a_thousand_waiters_in_one_session_are_drained(server: &'static TestServer) {
+    drain(server.another(), 1).await;
 }
 
-async fn drain(session_count: usize) {
-    let server = ZooKeeper::start();
+async fn drain(server: TestServer, session_count: usize) {
     let mut sessions = Vec::new();
     for _ in 0..session_count {
         sessions.push(Session::connect(server.address()).await.unwrap());
@@ -53,7 +50,7 @@ async fn drain(session_count: usize) {
         .iter()
         .map(|session| Lock::new(session, LOCK).unwrap())
         .collect();
-    let watches = server.mntr("zk_watch_count");
+    let watches = server.watch_count();
     let holder = locks[0].acquire().timeout(LIMIT).await.unwrap();
 
     let (start, before) = (Instant::now(), Traffic::of(&sessions).await);
@@ -63,8 +60,8 @@ async fn drain(session_count: usize) {
         let lock = locks[waiter % session_count].clone();
         waiters.spawn(take_a_turn(lock, Arc::clone(&tokens)));
     }
-    let all = WAITERS as u64 + 1;
-    let queued = becomes_true(LIMIT, || server.mntr("zk_ephemerals_count") == all);
+    let mut raw = RawClient::connect(&server.address());
+    let queued = becomes_true(LIMIT, || raw.children(LOCK).unwrap().len() == WAITERS + 1);
     assert!(queued, "all wait");
     let all_queued = settled(&sessions).await;
     println!("{WAITERS} waiters in {session_count} sessions");
@@ -82,11 +79,8 @@ async fn drain(session_count: usize) {
     assert_eq!(tokens.len(), WAITERS + 1);
     assert!(tokens.is_sorted_by(|a, b| a < b), "grants are in order");
     assert!(cost.requests <= REQUESTS_PER_HAND_OFF * WAITERS as u64);
-    let left = RawClient::connect(&server.address()).children(LOCK);
-    assert_eq!(left, Some(vec![]), "no claim is left");
-    eventually("no watch is left", || {
-        server.mntr("zk_watch_count") == watches
-    });
+    assert_eq!(raw.children(LOCK), Some(vec![]), "no claim is left");
+    eventually("no watch is left", || server.watch_count() == watches);
 }
 
 async fn take_a_turn(lock: Lock, tokens: Arc<Mutex<Vec<FencingToken>>>) {
@@ -162,4 +156,10 @@ impl fmt::Display for Traffic {
             each(self.bytes_received),
         )
     }
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    a_thousand_waiters_in_ten_sessions_are_drained
+    a_thousand_waiters_in_one_session_are_drained;
 }

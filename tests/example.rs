@@ -1,4 +1,4 @@
-//! The example as a person sees it, on a real server.
+//! The example as a person sees it, on a real server and where there is none.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,9 +15,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::eventually;
 use support::raw::RawClient;
 use support::zookeeper::ZooKeeper;
+use support::{eventually, free_port};
 
 /// A run of the example in a terminal of its own.
 struct Terminal {
@@ -27,11 +27,21 @@ struct Terminal {
 
 impl Terminal {
     fn run(server: &str, flags: &[&str]) -> Self {
-        let tests = env::current_exe().unwrap();
-        let folder = tests.parent().unwrap().parent().unwrap().join("examples");
-        let mut process = Command::new(folder.join("zookeeper-example"))
-            .args(["--address", server])
-            .args(flags)
+        let mut command = example();
+        command.args(["--address", server]).args(flags);
+        Self::open(command)
+    }
+
+    /// Without an address: the server is where one is expected.
+    fn run_without_address(port: u16, flags: &[&str]) -> Self {
+        let mut command = example();
+        command.env("ZKLOCK_EXAMPLE_PORT", port.to_string());
+        command.args(flags);
+        Self::open(command)
+    }
+
+    fn open(mut command: Command) -> Self {
+        let mut process = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -80,8 +90,26 @@ impl Terminal {
     }
 }
 
+/// It does not outlive its test, even one that fails.
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn example() -> Command {
+    let tests = env::current_exe().unwrap();
+    let folder = tests.parent().unwrap().parent().unwrap().join("examples");
+    Command::new(folder.join("zookeeper-example"))
+}
+
 fn claims(server: &ZooKeeper) -> Vec<String> {
-    RawClient::connect(&server.address())
+    claims_at(server.port())
+}
+
+fn claims_at(port: u16) -> Vec<String> {
+    RawClient::connect(&format!("127.0.0.1:{port}"))
         .children("/my/locks")
         .unwrap_or_default()
 }
@@ -241,4 +269,72 @@ fn bad_values_are_told() {
         assert!(line.contains(message), "{line}");
         terminal.ends_with(1);
     }
+}
+
+/// A first run, which serves, and a second in the queue behind it.
+fn two_without_a_server() -> (u16, Terminal, Terminal) {
+    let port = free_port();
+    let mut first = Terminal::run_without_address(port, &[]);
+    assert_eq!(
+        first.line(),
+        format!("nothing listens on localhost:{port}: serving ZooKeeper there, from memory")
+    );
+    assert_eq!(first.line(), "I've got the lock!");
+    let second = Terminal::run_without_address(port, &["--timeout", "30s"]);
+    eventually("both are in the queue", || claims_at(port).len() == 2);
+    (port, first, second)
+}
+
+#[test]
+fn without_a_server_the_first_run_is_one_until_the_second_has_gone() {
+    let (port, mut first, mut second) = two_without_a_server();
+    let mut third = Terminal::run_without_address(port, &["--timeout", "300ms"]);
+    assert_eq!(third.line(), "attempt to acquire lock timed out");
+    third.signal("-INT");
+    third.ends_with(1);
+
+    first.signal("-INT");
+    assert_eq!(first.line(), "I've released the lock");
+    assert_eq!(
+        first.line(),
+        "others are connected: serving them until they leave, or until the next interrupt"
+    );
+    assert_eq!(second.line(), "I've got the lock!");
+    assert_eq!(first.process.try_wait().unwrap(), None, "it still serves");
+    second.signal("-INT");
+    assert_eq!(second.line(), "I've released the lock");
+    second.ends_with(0);
+    first.ends_with(0);
+}
+
+#[test]
+fn a_second_interrupt_ends_the_server_too() {
+    let (_, mut first, mut second) = two_without_a_server();
+    first.signal("-INT");
+    assert_eq!(first.line(), "I've released the lock");
+    assert_eq!(second.line(), "I've got the lock!");
+    first.line();
+    first.signal("-INT");
+    first.ends_with(0);
+}
+
+#[test]
+fn a_server_without_others_ends_with_its_run() {
+    let mut alone = Terminal::run_without_address(free_port(), &[]);
+    alone.line();
+    assert_eq!(alone.line(), "I've got the lock!");
+    alone.signal("-INT");
+    assert_eq!(alone.line(), "I've released the lock");
+    alone.ends_with(0);
+}
+
+#[test]
+fn a_server_that_is_there_is_used() {
+    let server = ZooKeeper::start();
+    let mut terminal = Terminal::run_without_address(server.port(), &[]);
+    assert_eq!(terminal.line(), "I've got the lock!");
+    assert_eq!(claims(&server).len(), 1);
+    terminal.signal("-INT");
+    assert_eq!(terminal.line(), "I've released the lock");
+    terminal.ends_with(0);
 }

@@ -1,5 +1,5 @@
 //! What an acquisition costs, counted on the wire between the library and a
-//! real server.
+//! server, real or embedded.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,7 +14,7 @@ mod support;
 use bytes::Bytes;
 use support::eventually;
 use support::proxy::{Direction, Proxy, RecordedFrame};
-use support::zookeeper::ZooKeeper;
+use support::server::{TestServer, on_both_servers};
 use zklock::proto::Request;
 use zklock::{Lock, Session};
 
@@ -44,9 +44,7 @@ fn names(requests: &[(usize, Request)]) -> Vec<&'static str> {
         .collect()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_free_lock_costs_one_batch_and_a_release_one_request() {
-    let server = ZooKeeper::start();
+async fn a_free_lock_costs_one_batch_and_a_release_one_request(server: &'static TestServer) {
     let proxy = Proxy::start(&server.address());
     let session = Session::connect(proxy.address()).await.unwrap();
     let lock = Lock::new(&session, "/frames").unwrap();
@@ -82,9 +80,7 @@ async fn a_free_lock_costs_one_batch_and_a_release_one_request() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hand_off_between_two_costs_no_request() {
-    let server = ZooKeeper::start();
+async fn a_hand_off_between_two_costs_no_request(server: &'static TestServer) {
     let proxy = Proxy::start(&server.address());
     let holder = Session::connect(server.address()).await.unwrap();
     let waiter = Session::connect(proxy.address()).await.unwrap();
@@ -118,4 +114,10 @@ async fn a_hand_off_between_two_costs_no_request() {
     let granted = waiting.await.unwrap().unwrap();
     assert!(requests(&proxy).is_empty(), "{:?}", requests(&proxy));
     granted.release().await.unwrap();
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    a_free_lock_costs_one_batch_and_a_release_one_request
+    a_hand_off_between_two_costs_no_request;
 }

@@ -1,4 +1,4 @@
-//! The lock on a real ZooKeeper server.
+//! The lock on a real ZooKeeper server, and on the embedded one.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,11 +10,10 @@
 
 mod support;
 
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use support::raw::{EPHEMERAL_SEQUENTIAL, RawClient};
-use support::zookeeper::ZooKeeper;
+use support::server::{TestServer, on_both_servers};
 use support::{becomes_true, eventually};
 use tokio::task::JoinSet;
 use zklock::{AcquireError, Guard, Lock, LostReason, ReleaseError, Session, SessionState};
@@ -24,15 +23,12 @@ const LONG: Duration = Duration::from_secs(30);
 /// Long enough for a server on this machine to have answered.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// One server for all tests of this file; each has a path of its own.
-static SERVER: LazyLock<ZooKeeper> = LazyLock::new(ZooKeeper::start);
-
-async fn connect() -> Session {
-    Session::connect(SERVER.address()).await.unwrap()
+async fn connect(server: &TestServer) -> Session {
+    Session::connect(server.address()).await.unwrap()
 }
 
-fn children(path: &str) -> Vec<String> {
-    RawClient::connect(&SERVER.address())
+fn children(server: &TestServer, path: &str) -> Vec<String> {
+    RawClient::connect(&server.address())
         .children(path)
         .unwrap_or_default()
 }
@@ -53,15 +49,14 @@ async fn waits<T>(future: impl Future<Output = T> + Unpin) -> bool {
     tokio::time::timeout(SHORT, future).await.is_err()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn acquire_and_release_leave_nothing() {
-    let session = connect().await;
+async fn acquire_and_release_leave_nothing(server: &'static TestServer) {
+    let session = connect(server).await;
     let lock = Lock::new(&session, "/basic/deep/path").unwrap();
     let guard = acquire(&lock).await;
 
-    let claims = children("/basic/deep/path");
+    let claims = children(server, "/basic/deep/path");
     assert_eq!(guard.znode(), format!("/basic/deep/path/{}", claims[0]));
-    let (data, czxid, owner) = RawClient::connect(&SERVER.address())
+    let (data, czxid, owner) = RawClient::connect(&server.address())
         .get_data(guard.znode())
         .unwrap();
     assert_eq!(guard.fencing_token().get(), czxid as u64);
@@ -74,12 +69,11 @@ async fn acquire_and_release_leave_nothing() {
     assert_eq!(guard.check(), Ok(()));
     assert!(guard.remaining().unwrap() > Duration::from_secs(2));
     guard.release().await.unwrap();
-    assert!(children("/basic/deep/path").is_empty());
+    assert!(children(server, "/basic/deep/path").is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn claims_are_named_after_their_session() {
-    let session = connect().await;
+async fn claims_are_named_after_their_session(server: &'static TestServer) {
+    let session = connect(server).await;
     let guard = acquire(&Lock::new(&session, "/names").unwrap()).await;
     let name = guard.znode().strip_prefix("/names/_c_").unwrap();
     let (hex, number) = name.split_once("-lock-").unwrap();
@@ -92,11 +86,10 @@ async fn claims_are_named_after_their_session() {
     assert!(hex.starts_with(&format!("{:016x}", session_id as u64)));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_are_granted_in_order() {
+async fn requests_are_granted_in_order(server: &'static TestServer) {
     let mut sessions = Vec::new();
     for _ in 0..5 {
-        sessions.push(connect().await);
+        sessions.push(connect(server).await);
     }
     let first = acquire(&Lock::new(&sessions[0], "/order").unwrap()).await;
     let mut waiting = JoinSet::new();
@@ -111,7 +104,7 @@ async fn requests_are_granted_in_order() {
         });
         // The next one asks once this one is in the queue.
         let queued = tokio::task::spawn_blocking(move || {
-            becomes_true(LONG, || children("/order").len() == place + 2)
+            becomes_true(LONG, || children(server, "/order").len() == place + 2)
         });
         assert!(queued.await.unwrap());
     }
@@ -126,12 +119,13 @@ async fn requests_are_granted_in_order() {
     while let Some(done) = waiting.join_next().await {
         done.unwrap();
     }
-    assert!(children("/order").is_empty());
+    assert!(children(server, "/order").is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_times_out_leaves_the_queue_while_its_session_lives() {
-    let (holder, waiter) = (connect().await, connect().await);
+async fn a_request_that_times_out_leaves_the_queue_while_its_session_lives(
+    server: &'static TestServer,
+) {
+    let (holder, waiter) = (connect(server).await, connect(server).await);
     let guard = acquire(&Lock::new(&holder, "/deadline").unwrap()).await;
     let lock = Lock::new(&waiter, "/deadline").unwrap();
 
@@ -141,25 +135,25 @@ async fn a_request_that_times_out_leaves_the_queue_while_its_session_lives() {
     assert_eq!(error.to_string(), "attempt to acquire lock timed out");
     assert!(start.elapsed() >= SHORT);
 
-    eventually("one claim is left", || children("/deadline").len() == 1);
+    eventually("one claim is left", || {
+        children(server, "/deadline").len() == 1
+    });
     assert!(matches!(waiter.state(), SessionState::Connected { .. }));
-    assert!(guard.znode().ends_with(&children("/deadline")[0]));
+    assert!(guard.znode().ends_with(&children(server, "/deadline")[0]));
     guard.release().await.unwrap();
     acquire(&lock).await.release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_guard_releases() {
-    let session = connect().await;
+async fn a_dropped_guard_releases(server: &'static TestServer) {
+    let session = connect(server).await;
     let lock = Lock::new(&session, "/drop").unwrap();
     drop(acquire(&lock).await);
     drop(acquire(&lock).await);
-    eventually("no claim is left", || children("/drop").is_empty());
+    eventually("no claim is left", || children(server, "/drop").is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_dropped_request_leaves_no_claim() {
-    let (holder, waiter) = (connect().await, connect().await);
+async fn a_dropped_request_leaves_no_claim(server: &'static TestServer) {
+    let (holder, waiter) = (connect(server).await, connect(server).await);
     let guard = acquire(&Lock::new(&holder, "/cancel").unwrap()).await;
     let lock = Lock::new(&waiter, "/cancel").unwrap();
     // Dropped at once, after a moment in the queue, and unpolled.
@@ -169,14 +163,13 @@ async fn a_dropped_request_leaves_no_claim() {
     }
     drop(lock.acquire().into_future());
     eventually("the holder's claim is left", || {
-        children("/cancel").len() == 1
+        children(server, "/cancel").len() == 1
     });
     guard.release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn try_acquire_does_not_wait_for_the_queue() {
-    let (holder, other) = (connect().await, connect().await);
+async fn try_acquire_does_not_wait_for_the_queue(server: &'static TestServer) {
+    let (holder, other) = (connect(server).await, connect(server).await);
     let (held, lock) = (
         Lock::new(&holder, "/try").unwrap(),
         Lock::new(&other, "/try").unwrap(),
@@ -186,14 +179,15 @@ async fn try_acquire_does_not_wait_for_the_queue() {
         lock.try_acquire().await.unwrap_err(),
         AcquireError::WouldBlock
     );
-    eventually("the holder's claim is left", || children("/try").len() == 1);
+    eventually("the holder's claim is left", || {
+        children(server, "/try").len() == 1
+    });
     guard.release().await.unwrap();
     lock.try_acquire().await.unwrap().release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_owner_has_a_lock_once() {
-    let session = connect().await;
+async fn an_owner_has_a_lock_once(server: &'static TestServer) {
+    let session = connect(server).await;
     let lock = Lock::new(&session, "/owner").unwrap();
     let guard = lock.acquire().owner("user1").timeout(LONG).await.unwrap();
 
@@ -223,7 +217,7 @@ async fn an_owner_has_a_lock_once() {
     lock.release_owner("user1").await.unwrap();
     assert_eq!(guard.check(), Err(LostReason::Released));
     assert_eq!(lock.owner().await, None);
-    assert!(children("/owner").is_empty());
+    assert!(children(server, "/owner").is_empty());
     assert_eq!(
         lock.release_owner("user1").await,
         Err(ReleaseError::NotOwner)
@@ -239,9 +233,8 @@ async fn an_owner_has_a_lock_once() {
     guard.release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_detached_guard_holds_until_its_owner_releases() {
-    let session = connect().await;
+async fn a_detached_guard_holds_until_its_owner_releases(server: &'static TestServer) {
+    let session = connect(server).await;
     let lock = Lock::new(&session, "/detached").unwrap();
     lock.acquire()
         .owner("user1")
@@ -257,9 +250,10 @@ async fn a_detached_guard_holds_until_its_owner_releases() {
     lock.try_acquire().await.unwrap().release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn claims_of_other_clients_are_waited_for_and_other_children_are_not() {
-    let mut other = RawClient::connect(&SERVER.address());
+async fn claims_of_other_clients_are_waited_for_and_other_children_are_not(
+    server: &'static TestServer,
+) {
+    let mut other = RawClient::connect(&server.address());
     other.create_all("/shared");
     for junk in [
         "shard1",
@@ -272,7 +266,7 @@ async fn claims_of_other_clients_are_waited_for_and_other_children_are_not() {
     let theirs = "/shared/_c_83c1bcf372c265e9ac7ee364e5d3bac5-lock-";
     let theirs = other.create(theirs, b"", EPHEMERAL_SEQUENTIAL).unwrap();
 
-    let session = connect().await;
+    let session = connect(server).await;
     let lock = Lock::new(&session, "/shared").unwrap();
     let mut request = lock.acquire().timeout(LONG).into_future();
     assert!(waits(&mut request).await);
@@ -280,31 +274,12 @@ async fn claims_of_other_clients_are_waited_for_and_other_children_are_not() {
     request.await.unwrap().release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_dies_leaves_the_queue_when_its_session_expires() {
-    let dying = RawClient::connect_with_timeout(&SERVER.address(), Duration::from_secs(1));
-    let mut dying = dying;
-    dying.create_all("/dies");
-    dying
-        .create("/dies/x-lock-", b"", EPHEMERAL_SEQUENTIAL)
-        .unwrap();
-    let timeout = dying.session_timeout();
-    let start = Instant::now();
-    dying.abandon();
-
-    let session = connect().await;
-    let guard = acquire(&Lock::new(&session, "/dies").unwrap()).await;
-    assert!(start.elapsed() >= timeout * 9 / 10, "{:?}", start.elapsed());
-    guard.release().await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_holder_is_told_when_its_claim_is_deleted() {
-    let session = connect().await;
+async fn the_holder_is_told_when_its_claim_is_deleted(server: &'static TestServer) {
+    let session = connect(server).await;
     let lock = Lock::new(&session, "/deleted").unwrap();
     let guard = lock.acquire().owner("user1").timeout(LONG).await.unwrap();
     let stopped = guard.cancellation_token();
-    RawClient::connect(&SERVER.address())
+    RawClient::connect(&server.address())
         .delete(guard.znode())
         .unwrap();
     assert_eq!(guard.lost().await, LostReason::ClaimDeleted);
@@ -322,9 +297,8 @@ async fn the_holder_is_told_when_its_claim_is_deleted() {
     guard.release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closing_the_session_ends_everything() {
-    let session = connect().await;
+async fn closing_the_session_ends_everything(server: &'static TestServer) {
+    let session = connect(server).await;
     let lock = Lock::new(&session, "/closed").unwrap();
     let guard = acquire(&lock).await;
     let mut request = lock.acquire().into_future();
@@ -332,43 +306,40 @@ async fn closing_the_session_ends_everything() {
 
     session.close().await;
     session.close().await;
-    assert!(children("/closed").is_empty());
+    assert!(children(server, "/closed").is_empty());
     assert_eq!(guard.check(), Err(LostReason::Closed));
     assert_eq!(request.await.unwrap_err(), AcquireError::Closed);
     assert_eq!(lock.acquire().await.unwrap_err(), AcquireError::Closed);
     guard.release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn dropping_every_handle_closes_the_session() {
-    let session = connect().await;
+async fn dropping_every_handle_closes_the_session(server: &'static TestServer) {
+    let session = connect(server).await;
     let guard = acquire(&Lock::new(&session, "/handles").unwrap()).await;
     drop(session);
     assert_eq!(guard.check(), Ok(()), "a guard keeps its session");
     guard.detach();
     eventually("the claim is gone long before the timeout", || {
-        children("/handles").is_empty()
+        children(server, "/handles").is_empty()
     });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn paths_are_below_the_chroot() {
-    let session = Session::connect(format!("{}/app/one", SERVER.address()))
+async fn paths_are_below_the_chroot(server: &'static TestServer) {
+    let session = Session::connect(format!("{}/app/one", server.address()))
         .await
         .unwrap();
     let lock = Lock::new(&session, "/locks").unwrap();
     assert_eq!(lock.path().as_str(), "/app/one/locks");
     let guard = acquire(&lock).await;
-    assert_eq!(children("/app/one/locks").len(), 1);
+    assert_eq!(children(server, "/app/one/locks").len(), 1);
     guard.release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_path_that_can_have_no_children_is_said_to_be_one() {
-    let mut raw = RawClient::connect(&SERVER.address());
+async fn a_lock_path_that_can_have_no_children_is_said_to_be_one(server: &'static TestServer) {
+    let mut raw = RawClient::connect(&server.address());
     raw.create("/ephemeral", b"", support::raw::EPHEMERAL)
         .unwrap();
-    let session = connect().await;
+    let session = connect(server).await;
     let error = Lock::new(&session, "/ephemeral")
         .unwrap()
         .acquire()
@@ -389,80 +360,21 @@ async fn a_lock_path_that_can_have_no_children_is_said_to_be_one() {
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_of_the_server_keeps_the_lock() {
-    let mut server = ZooKeeper::start();
-    let timeout = Duration::from_secs(20);
-    let builder = Session::builder(server.address()).session_timeout(timeout);
-    let session = builder.connect().await.unwrap();
-    let session_id = session_id(&session);
-    let guard = acquire(&Lock::new(&session, "/restart").unwrap()).await;
-
-    server.kill();
-    eventually("the loss is noticed", || {
-        matches!(session.state(), SessionState::Suspended { .. })
-    });
-    assert_eq!(guard.check(), Ok(()));
-    server.restart();
-    eventually("the session is back", || {
-        matches!(
-            session.state(),
-            SessionState::Connected {
-                reattached: true,
-                ..
-            }
-        )
-    });
-    assert_eq!(self::session_id(&session), session_id);
-    assert_eq!(guard.check(), Ok(()));
-    guard.release().await.unwrap();
-    let left = RawClient::connect(&server.address()).children("/restart");
-    assert_eq!(left, Some(vec![]));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_outage_longer_than_the_lease_is_told_at_its_end() {
-    let server = ZooKeeper::start();
-    let timeout = Duration::from_secs(1);
-    let builder = Session::builder(server.address()).session_timeout(timeout);
-    let session = builder.connect().await.unwrap();
-    let guard = acquire(&Lock::new(&session, "/outage").unwrap()).await;
-    let remaining = guard.remaining().unwrap();
-    let start = Instant::now();
-    server.stop_process();
-    assert_eq!(guard.lost().await, LostReason::LeaseExpired);
-    assert!(
-        start.elapsed() <= timeout,
-        "{:?} of {remaining:?}",
-        start.elapsed()
-    );
-    server.continue_process();
-    let after = Lock::new(&session, "/outage")
-        .unwrap()
-        .acquire()
-        .timeout(LONG)
-        .await
-        .unwrap();
-    assert_ne!(after.znode(), guard.znode());
-    after.release().await.unwrap();
-}
-
-#[tokio::test]
-async fn a_grant_that_comes_too_late_to_the_one_who_asked_is_none() {
-    let timeout = Duration::from_secs(1);
-    let builder = Session::builder(SERVER.address()).session_timeout(timeout);
-    let session = builder.connect().await.unwrap();
-    let lock = Lock::new(&session, "/late").unwrap();
-    let mut request = lock.acquire().into_future();
-    let asked = std::future::poll_fn(|cx| {
-        std::task::Poll::Ready(std::pin::Pin::new(&mut request).poll(cx).is_pending())
-    });
-    assert!(asked.await);
-    // The task grants the lock; the one who asked does not look. Then the whole
-    // process, as it were, is stopped.
-    tokio::time::sleep(SHORT).await;
-    std::thread::sleep(timeout);
-    let error = request.await.unwrap_err();
-    assert_eq!(error, AcquireError::Lost(LostReason::LeaseExpired));
-    acquire(&lock).await.release().await.unwrap();
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    acquire_and_release_leave_nothing
+    claims_are_named_after_their_session
+    requests_are_granted_in_order
+    a_request_that_times_out_leaves_the_queue_while_its_session_lives
+    a_dropped_guard_releases
+    a_dropped_request_leaves_no_claim
+    try_acquire_does_not_wait_for_the_queue
+    an_owner_has_a_lock_once
+    a_detached_guard_holds_until_its_owner_releases
+    claims_of_other_clients_are_waited_for_and_other_children_are_not
+    the_holder_is_told_when_its_claim_is_deleted
+    closing_the_session_ends_everything
+    dropping_every_handle_closes_the_session
+    paths_are_below_the_chroot
+    a_lock_path_that_can_have_no_children_is_said_to_be_one;
 }

@@ -1,4 +1,4 @@
-//! Two clients in one queue on a real server: this library and kazoo, each as
+//! Two clients in one queue on a server, real or embedded: this library and kazoo, each as
 //! several contenders, with a counter that nothing but the lock protects.
 
 #![allow(
@@ -12,13 +12,13 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 use support::eventually;
+use support::other_clients::kazoo;
 use support::raw::{PERSISTENT, RawClient};
-use support::zookeeper::ZooKeeper;
+use support::server::{TestServer, on_both_servers};
 use tokio::task::{JoinSet, block_in_place};
 use zklock::{Dialect, Lock, Session};
 
@@ -32,20 +32,22 @@ const COUNTER: &str = "/counter";
 /// Far more than a turn takes to come.
 const LIMIT: Duration = Duration::from_secs(60);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kazoo_shares_a_queue_with_our_names_when_told_of_them() {
-    share_a_queue(|lock| lock, &["lock-"]).await;
+async fn kazoo_shares_a_queue_with_our_names_when_told_of_them(server: &'static TestServer) {
+    share_a_queue(server.another(), |lock| lock, &["lock-"]).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kazoo_shares_a_queue_with_names_like_its_own_untold() {
-    share_a_queue(|lock| lock.with_dialect(Dialect::Kazoo), &[]).await;
+async fn kazoo_shares_a_queue_with_names_like_its_own_untold(server: &'static TestServer) {
+    share_a_queue(
+        server.another(),
+        |lock| lock.with_dialect(Dialect::Kazoo),
+        &[],
+    )
+    .await;
 }
 
 /// Lets contenders of both clients take their turns, and checks that there was
 /// one holder at a time, in the order of the queue.
-async fn share_a_queue(configure: fn(Lock) -> Lock, kazoo_patterns: &[&str]) {
-    let server = ZooKeeper::start();
+async fn share_a_queue(server: TestServer, configure: fn(Lock) -> Lock, kazoo_patterns: &[&str]) {
     let mut raw = RawClient::connect(&server.address());
     raw.create(COUNTER, b"0", PERSISTENT).unwrap();
     let mut locks = Vec::new();
@@ -145,13 +147,10 @@ struct Kazoo {
 }
 
 impl Kazoo {
-    fn start(server: &ZooKeeper, patterns: &[&str]) -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut process = Command::new("python3")
-            .arg(root.join("tests/support/kazoo_contender.py"))
+    fn start(server: &TestServer, patterns: &[&str]) -> Self {
+        let mut process = kazoo("kazoo_contender.py")
             .args([&server.address(), LOCK, COUNTER, &ROUNDS.to_string()])
             .args(patterns)
-            .env("PYTHONPATH", kazoo_folder())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -190,14 +189,8 @@ impl Drop for Kazoo {
     }
 }
 
-/// Beside what cargo builds, where scripts/test puts it.
-fn kazoo_folder() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("kazoo");
-    assert!(
-        folder.join("kazoo").is_dir(),
-        "This test runs beside kazoo, a ZooKeeper client in Python. Install it with\n    \
-         python3 -m pip install --target {} kazoo==2.10.0",
-        folder.display()
-    );
-    folder
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    kazoo_shares_a_queue_with_our_names_when_told_of_them
+    kazoo_shares_a_queue_with_names_like_its_own_untold;
 }

@@ -1,4 +1,4 @@
-//! A look at a queue on a real ZooKeeper server.
+//! A look at a queue on a real ZooKeeper server, and on the embedded one.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,26 +10,22 @@
 
 mod support;
 
-use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use support::eventually;
 use support::raw::{EPHEMERAL_SEQUENTIAL, RawClient};
-use support::zookeeper::ZooKeeper;
+use support::server::{TestServer, on_both_servers};
 use zklock::{AcquireError, Dialect, Lock, QueueError, Session, SessionState};
 
-static SERVER: LazyLock<ZooKeeper> = LazyLock::new(ZooKeeper::start);
-
-async fn lock(path: &str) -> (Session, Lock) {
-    let session = Session::connect(SERVER.address()).await.unwrap();
+async fn lock(server: &TestServer, path: &str) -> (Session, Lock) {
+    let session = Session::connect(server.address()).await.unwrap();
     let lock = Lock::new(&session, path).unwrap();
     (session, lock)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn holder_and_waiters_are_shown_in_order_with_what_they_say() {
-    let mut raw = RawClient::connect(&SERVER.address());
-    let (session, lock) = lock("/shown").await;
+async fn holder_and_waiters_are_shown_in_order_with_what_they_say(server: &'static TestServer) {
+    let mut raw = RawClient::connect(&server.address());
+    let (session, lock) = lock(server, "/shown").await;
     assert_eq!(lock.queue().await.unwrap().contenders, []);
 
     let guard = lock.acquire().owner("me").await.unwrap();
@@ -69,17 +65,17 @@ async fn holder_and_waiters_are_shown_in_order_with_what_they_say() {
     waiting.await.unwrap().unwrap().release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_closed_session_shows_no_queue() {
-    let (session, lock) = lock("/closed").await;
+async fn a_closed_session_shows_no_queue(server: &'static TestServer) {
+    let (session, lock) = lock(server, "/closed").await;
     session.close().await;
     assert_eq!(lock.queue().await.unwrap_err(), QueueError::Closed);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_does_not_fit_into_a_frame_ends_requests_and_no_hold() {
-    let mut raw = RawClient::connect(&SERVER.address());
-    let session = Session::builder(SERVER.address())
+async fn a_queue_that_does_not_fit_into_a_frame_ends_requests_and_no_hold(
+    server: &'static TestServer,
+) {
+    let mut raw = RawClient::connect(&server.address());
+    let session = Session::builder(server.address())
         .max_frame(4 * 1024)
         .connect()
         .await
@@ -105,4 +101,11 @@ async fn a_queue_that_does_not_fit_into_a_frame_ends_requests_and_no_hold() {
     assert_eq!(guard.check(), Ok(()));
     guard.release().await.unwrap();
     assert_eq!(raw.children("/long").unwrap().len(), 100);
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    holder_and_waiters_are_shown_in_order_with_what_they_say
+    a_closed_session_shows_no_queue
+    a_queue_that_does_not_fit_into_a_frame_ends_requests_and_no_hold;
 }

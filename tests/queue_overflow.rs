@@ -1,4 +1,5 @@
-//! A queue whose numbers come to their end, on a real server.
+//! A queue whose numbers come to their end, on a real server and on the embedded
+//! one.
 //!
 //! The number of a claim is how many children the lock path has had, as a
 //! signed 32-bit count. Servers since 3.6 leave it at 2147483647, so that every
@@ -13,7 +14,8 @@
 //! ```
 //!
 //! (Up to 3.5 the count wraps for good, and each number is there once.) The
-//! czxids alone tell the order then.
+//! czxids alone tell the order then. On the embedded server creates do not
+//! overlap: every later claim has the last number.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,8 +33,7 @@ use std::time::Duration;
 
 use support::eventually;
 use support::raw::RawClient;
-use support::txn_log::TxnLog;
-use support::zookeeper::ZooKeeper;
+use support::server::{TestServer, on_both_servers};
 use tokio::task::JoinSet;
 use zklock::{Guard, Lock, Session};
 
@@ -49,9 +50,10 @@ const WAVE: usize = 5;
 /// Far more than anything takes here.
 const LIMIT: Duration = Duration::from_secs(30);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_at_the_end_of_its_numbers_is_granted_in_the_order_of_creation() {
-    let server = server_at_the_end_of_its_numbers();
+async fn a_queue_at_the_end_of_its_numbers_is_granted_in_the_order_of_creation(
+    server: &'static TestServer,
+) {
+    let server = server.another_with_counter(LOCK, COUNT);
     let mut raw = RawClient::connect(&server.address());
     let mut locks = Vec::new();
     for _ in 0..SESSIONS {
@@ -103,16 +105,6 @@ async fn a_queue_at_the_end_of_its_numbers_is_granted_in_the_order_of_creation()
     );
 }
 
-/// A server on which the lock path has had so many children, and has none.
-fn server_at_the_end_of_its_numbers() -> ZooKeeper {
-    let child = format!("{LOCK}/child");
-    TxnLog::new()
-        .create(LOCK, 1)
-        .create(&child, COUNT)
-        .delete(&child)
-        .start_server()
-}
-
 #[derive(Debug)]
 struct Grant {
     token: u64,
@@ -128,4 +120,9 @@ async fn release(guard: Guard, grants: &Mutex<Vec<Grant>>) {
         number: number.to_owned(),
     });
     guard.release().await.unwrap();
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    a_queue_at_the_end_of_its_numbers_is_granted_in_the_order_of_creation;
 }

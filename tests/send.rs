@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use zklock::embedded::EmbeddedServer;
 use zklock::{Guard, Lock, Session};
 
 fn is_send<T: Send>(_: T) {}
@@ -14,6 +15,7 @@ fn handles_are_send_and_sync() {
     is_send_and_sync::<Lock>();
     is_send_and_sync::<Guard>();
     is_send_and_sync::<zklock::Error>();
+    is_send_and_sync::<EmbeddedServer>();
 }
 
 #[test]
@@ -30,4 +32,13 @@ fn futures_are_send() {
         is_send(owned.release());
     }
     let _ = futures;
+
+    fn futures_of_a_server(server: &EmbeddedServer) {
+        is_send(EmbeddedServer::start());
+        is_send(server.session().connect());
+        is_send(server.expire(1));
+        is_send(server.set_counter("/", 1));
+        is_send(server.dump());
+    }
+    let _ = futures_of_a_server;
 }

@@ -1,4 +1,4 @@
-//! A session on a real server: outages, authentication, strangers, shutdown.
+//! A session on a server, real or embedded: outages, strangers, shutdown.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,21 +14,17 @@ use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use support::eventually;
 use support::proxy::Proxy;
 use support::raw::RawClient;
-use support::zookeeper::{ZooKeeper, signal};
+use support::server::{TestServer, on_both_servers};
+use support::zookeeper::signal;
 use tokio::runtime::Runtime;
-use zklock::proto::ErrorCode;
 use zklock::session::Stopped;
-use zklock::{
-    Acl, AcquireError, ConnectError, Guard, Lock, LostReason, Perms, ReleaseError, Session,
-    SessionBuilder, SessionState,
-};
+use zklock::{AcquireError, Guard, Lock, LostReason, Session, SessionBuilder, SessionState};
 
 /// Far more than any step takes; a test that waits so long has failed.
 const LONG: Duration = Duration::from_secs(30);
@@ -38,9 +34,6 @@ const SOON: Duration = Duration::from_secs(5);
 /// Where [`stopped_holder`] finds its server, and what it says before its news.
 const ADDRESS: &str = "ZKLOCK_TEST_ADDRESS";
 const NEWS: &str = "the holder: ";
-
-/// One server for all tests of this file that leave it alone.
-static SERVER: LazyLock<ZooKeeper> = LazyLock::new(ZooKeeper::start);
 
 async fn connect(address: &str, timeout: Duration) -> Session {
     let builder = Session::builder(address).session_timeout(timeout);
@@ -83,9 +76,8 @@ async fn in_time<T>(what: &str, future: impl IntoFuture<Output = T>) -> T {
     result.unwrap_or_else(|_| panic!("not within {LONG:?}: {what}"))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crash_of_the_server_well_within_the_lease_costs_nothing() {
-    let mut server = ZooKeeper::start();
+async fn a_crash_of_the_server_well_within_the_lease_costs_nothing(server: &'static TestServer) {
+    let mut server = server.another();
     let session = connect(&server.address(), LONG).await;
     let id = session_id(&session);
     let guard = acquire(&Lock::new(&session, "/crash").unwrap()).await;
@@ -100,10 +92,9 @@ async fn a_crash_of_the_server_well_within_the_lease_costs_nothing() {
     assert!(told.is_err(), "{told:?}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_holder_that_is_cut_off_is_told_before_another_is_granted() {
-    let proxy = Proxy::start(&SERVER.address());
-    let contender = connect(&SERVER.address(), LONG).await;
+async fn a_holder_that_is_cut_off_is_told_before_another_is_granted(server: &'static TestServer) {
+    let proxy = Proxy::start(&server.address());
+    let contender = connect(&server.address(), LONG).await;
     let lock = Lock::new(&contender, "/cut-off").unwrap();
     for timeout in [1_000, 1_500, 2_000].map(Duration::from_millis) {
         let session = connect(&proxy.address(), timeout).await;
@@ -139,12 +130,13 @@ impl Drop for Process {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_was_stopped_for_too_long_learns_of_it_from_its_first_check() {
+async fn a_process_that_was_stopped_for_too_long_learns_of_it_from_its_first_check(
+    server: &'static TestServer,
+) {
     let mut holder = Command::new(env::current_exe().unwrap());
     holder
         .args(["--exact", "stopped_holder", "--ignored", "--nocapture"])
-        .env(ADDRESS, SERVER.address())
+        .env(ADDRESS, server.address())
         .stdout(Stdio::piped());
     let mut holder = Process(holder.spawn().unwrap());
     let mut lines = BufReader::new(holder.0.stdout.take().unwrap()).lines();
@@ -154,7 +146,7 @@ async fn a_process_that_was_stopped_for_too_long_learns_of_it_from_its_first_che
     };
     assert_eq!(news().as_deref(), Some("holds"));
     signal(holder.0.id(), "STOP");
-    let session = connect(&SERVER.address(), LONG).await;
+    let session = connect(&server.address(), LONG).await;
     let guard = acquire(&Lock::new(&session, "/stopped").unwrap()).await;
     signal(holder.0.id(), "CONT");
     let said = news().expect("it goes on");
@@ -181,103 +173,6 @@ async fn stopped_holder() {
         if slept > timeout / 2 || said.is_err() {
             return println!("{NEWS}{said:?}");
         }
-    }
-}
-
-mod authentication {
-    use super::*;
-
-    const SECRET: &str = "alice:open-sesame";
-
-    async fn alice(address: &str) -> Session {
-        let builder = Session::builder(address).add_auth("digest", SECRET);
-        builder.connect().await.unwrap()
-    }
-
-    fn private(session: &Session, path: &str) -> Lock {
-        let lock = Lock::new(session, path).unwrap();
-        let mine = [Acl::creator_all()];
-        lock.with_acl(mine.clone()).with_parent_acl(mine)
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn is_repeated_on_every_connection() {
-        let proxy = Proxy::start(&SERVER.address());
-        let session = alice(&proxy.address()).await;
-        let lock = private(&session, "/private/lock");
-        let guard = acquire(&lock).await;
-        reconnect(&session, &proxy);
-        assert_eq!(guard.check(), Ok(()));
-        guard.release().await.unwrap();
-        acquire(&lock).await.release().await.unwrap();
-
-        let other = connect(&SERVER.address(), LONG).await;
-        let theirs = Lock::new(&other, "/private/lock").unwrap();
-        let error = theirs.acquire().timeout(LONG).await.unwrap_err();
-        let AcquireError::Refused { path, code, .. } = &error else {
-            panic!("{error:?}");
-        };
-        assert_eq!(path.as_str(), "/private/lock");
-        assert_eq!(*code, ErrorCode::NoAuth);
-        assert!(error.to_string().contains("/private/lock"), "{error}");
-        let below = Lock::new(&other, "/private/other").unwrap();
-        let error = below.acquire().timeout(LONG).await.unwrap_err();
-        assert!(
-            matches!(error, AcquireError::MissingParent { .. }),
-            "{error:?}"
-        );
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn that_is_refused_ends_the_session() {
-        let builder = Session::builder(SERVER.address()).add_auth("nonsense", SECRET);
-        let error = builder.connect().await.unwrap_err();
-        let refused = matches!(error, ConnectError::Stopped(Stopped::AuthFailed(_)));
-        assert!(refused, "{error:?}");
-        assert!(!format!("{error:?} {error}").contains("sesame"));
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn stays_secret() {
-        let builder = Session::builder(SERVER.address()).add_auth("digest", SECRET);
-        let shown = format!("{builder:?}");
-        assert!(shown.contains("digest"), "{shown}");
-        let session = builder.connect().await.unwrap();
-        let lock = private(&session, "/discreet");
-        let guard = acquire(&lock).await;
-        let acquire = lock.acquire();
-        let shown = format!("{shown} {session:?} {lock:?} {guard:?} {acquire:?}");
-        assert!(!shown.contains("alice") && !shown.contains("sesame"));
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn that_does_not_suffice_to_release_is_reported_and_not_repeated_in_a_loop() {
-        let proxy = Proxy::start(&SERVER.address());
-        let session = connect(&proxy.address(), Duration::from_secs(3)).await;
-        let no_delete = [Acl::new(Perms::READ | Perms::CREATE, "world", "anyone")];
-        let lock = Lock::new(&session, "/kept/lock").unwrap();
-        let lock = lock.with_parent_acl(no_delete);
-        let guard = lock.acquire().owner("user1").await.unwrap();
-        let claim = guard.znode().to_owned();
-        let error = lock.release_owner("user1").await.unwrap_err();
-        let again = guard.release().await.unwrap_err();
-        assert_eq!(again, error, "it is still there");
-        let ReleaseError::Refused { znode, path, code } = &error else {
-            panic!("{error:?}");
-        };
-        assert_eq!((&**znode, path.as_str()), (&*claim, "/kept/lock"));
-        assert_eq!(*code, ErrorCode::NoAuth);
-        assert!(error.to_string().contains("/kept/lock"), "{error}");
-
-        proxy.clear();
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        let frames = proxy.frames().len();
-        println!("{frames} frames in half a session timeout");
-        // Three heartbeats, three deletes, and their answers.
-        assert!(frames <= 30, "{frames}");
-        session.close().await;
-        let left = RawClient::connect(&SERVER.address()).children("/kept/lock");
-        assert_eq!(left, Some(vec![]));
     }
 }
 
@@ -323,10 +218,11 @@ async fn a_peer_that_is_no_zookeeper_is_said_to_be_none() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_end_of_a_sessions_runtime_is_the_end_of_all_that_waits_for_it_elsewhere() {
+async fn the_end_of_a_sessions_runtime_is_the_end_of_all_that_waits_for_it_elsewhere(
+    server: &'static TestServer,
+) {
     let runtime = Runtime::new().unwrap();
-    let connecting = runtime.spawn(async { connect(&SERVER.address(), LONG).await });
+    let connecting = runtime.spawn(async move { connect(&server.address(), LONG).await });
     let session = connecting.await.unwrap();
     let lock = Lock::new(&session, "/runtime").unwrap();
     let guard = acquire(&lock).await;
@@ -354,9 +250,10 @@ async fn the_end_of_a_sessions_runtime_is_the_end_of_all_that_waits_for_it_elsew
     assert_eq!(released, Ok(()));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closing_takes_a_moment_at_the_most_with_a_connection_or_without() {
-    let proxy = Proxy::start(&SERVER.address());
+async fn closing_takes_a_moment_at_the_most_with_a_connection_or_without(
+    server: &'static TestServer,
+) {
+    let proxy = Proxy::start(&server.address());
     let connected = connect(&proxy.address(), LONG).await;
     let silent = connect(&proxy.address(), LONG).await;
     let disconnected = connect(&proxy.address(), LONG).await;
@@ -379,9 +276,8 @@ async fn closing_takes_a_moment_at_the_most_with_a_connection_or_without() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn states_are_told_in_order_and_stats_rise() {
-    let proxy = Proxy::start(&SERVER.address());
+async fn states_are_told_in_order_and_stats_rise(server: &'static TestServer) {
+    let proxy = Proxy::start(&server.address());
     let timeout = Duration::from_secs(2);
     let session = connect(&proxy.address(), timeout).await;
     let mut states = session.states();
@@ -394,7 +290,7 @@ async fn states_are_told_in_order_and_stats_rise() {
     });
     let before = session.stats().await.unwrap();
     let guard = acquire(&Lock::new(&session, "/states").unwrap()).await;
-    RawClient::connect(&SERVER.address())
+    RawClient::connect(&server.address())
         .delete(guard.znode())
         .unwrap();
     assert_eq!(guard.lost().await, LostReason::ClaimDeleted);
@@ -443,4 +339,14 @@ async fn states_are_told_in_order_and_stats_rise() {
     assert!(!lease_left.is_zero() && *lease_left < timeout, "{told:?}");
     assert!(connected(third, true), "{told:?}");
     assert_eq!(*last, SessionState::Stopped(Stopped::Closed));
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    a_crash_of_the_server_well_within_the_lease_costs_nothing
+    a_holder_that_is_cut_off_is_told_before_another_is_granted
+    a_process_that_was_stopped_for_too_long_learns_of_it_from_its_first_check
+    the_end_of_a_sessions_runtime_is_the_end_of_all_that_waits_for_it_elsewhere
+    closing_takes_a_moment_at_the_most_with_a_connection_or_without
+    states_are_told_in_order_and_stats_rise;
 }

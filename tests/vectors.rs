@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
@@ -17,11 +18,6 @@ const NOT_SPOKEN: &[&str] = &[
     "multi_request",
     "multi_request_go",
     "sasl_reply_challenge",
-    "setdata_error_badversion",
-    "setdata_reply",
-    "setdata_request",
-    "setwatches_reply",
-    "setwatches_request_java",
     "whoami_reply",
 ];
 
@@ -362,6 +358,22 @@ fn request_json(request: &Request) -> Value {
         | Request::GetData { path, watch }
         | Request::GetChildren { path, watch }
         | Request::GetChildren2 { path, watch } => json!({ "path": &**path, "watch": watch }),
+        Request::SetData {
+            path,
+            data,
+            version,
+        } => json!({ "path": &**path, "data": hex(data.as_deref()), "version": version }),
+        Request::SetWatches {
+            relative_zxid,
+            data,
+            exist,
+            child,
+        } => json!({
+            "relativeZxid": relative_zxid,
+            "dataWatches": paths_json(data),
+            "existWatches": paths_json(exist),
+            "childWatches": paths_json(child),
+        }),
         Request::Sync { path } => json!({ "path": &**path }),
         Request::Auth { kind, scheme, auth } => {
             json!({ "type": kind, "scheme": &**scheme, "auth": hex(auth.as_deref()) })
@@ -375,7 +387,7 @@ fn reply_json(reply: &Reply) -> Value {
     match reply {
         Reply::Create { path } | Reply::Sync { path } => json!({ "path": &**path }),
         Reply::Create2 { path, stat } => json!({ "path": &**path, "stat": stat_json(stat) }),
-        Reply::Exists { stat } => json!({ "stat": stat_json(stat) }),
+        Reply::Exists { stat } | Reply::SetData { stat } => json!({ "stat": stat_json(stat) }),
         Reply::GetData { data, stat } => {
             json!({ "data": hex(data.as_deref()), "stat": stat_json(stat) })
         }
@@ -383,9 +395,15 @@ fn reply_json(reply: &Reply) -> Value {
         Reply::GetChildren2 { children, stat } => {
             json!({ "children": children_json(children), "stat": stat_json(stat) })
         }
-        Reply::Delete | Reply::Ping | Reply::Auth | Reply::CloseSession => json!({}),
+        Reply::Delete | Reply::Ping | Reply::Auth | Reply::SetWatches | Reply::CloseSession => {
+            json!({})
+        }
         _ => panic!("no vector for {reply:?}"),
     }
+}
+
+fn paths_json(paths: &[Arc<str>]) -> Vec<&str> {
+    paths.iter().map(|path| &**path).collect()
 }
 
 fn acl_json(acl: &Acl) -> Value {

@@ -7,23 +7,25 @@ use crate::allocation::within;
 
 /// Every operation this client knows, in the order in which the first byte of
 /// an input for [`check_reply`] picks one.
-pub const OPCODES: [OpCode; 11] = [
+pub const OPCODES: [OpCode; 13] = [
     OpCode::Create,
     OpCode::Delete,
     OpCode::Exists,
     OpCode::GetData,
+    OpCode::SetData,
     OpCode::GetChildren,
     OpCode::Sync,
     OpCode::Ping,
     OpCode::GetChildren2,
     OpCode::Create2,
     OpCode::Auth,
+    OpCode::SetWatches,
     OpCode::CloseSession,
 ];
 
 /// What decoders may allocate, in multiples of their frame.
 const FACTOR: usize = 4;
-/// A request's ACL may take more: its entries are small on the wire.
+/// A request's ACL and the paths of `setWatches` may take more: they may be small on the wire.
 const REQUEST_FACTOR: usize = 10;
 
 /// A frame of a client, after its handshake.

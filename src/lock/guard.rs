@@ -11,7 +11,7 @@ use super::error::{LostReason, ReleaseError};
 use super::hold::Hold;
 use super::locks::{Ask, Grant, LockCommand};
 use super::token::FencingToken;
-use crate::session::Link;
+use crate::session::{Clock, Link};
 
 /// A lock that is held.
 ///
@@ -77,7 +77,8 @@ impl Guard {
     ///
     /// Why the lock is lost. Once lost it stays so.
     pub fn remaining(&self) -> Result<Duration, LostReason> {
-        self.hold.remaining(|| self.ticket.leave())
+        let ticket = &self.ticket;
+        self.hold.remaining(ticket.clock(), || ticket.leave())
     }
 
     /// Why the lock is lost, if it is. Unlike [`check`](Self::check) this reads
@@ -163,6 +164,10 @@ impl Ticket {
 
     fn post(&self, ask: Ask) {
         self.link.post(LockCommand(ask));
+    }
+
+    pub(super) const fn clock(&self) -> Clock {
+        self.link.clock()
     }
 
     pub(super) fn leave(&self) {

@@ -20,7 +20,7 @@ use super::locks::{Ask, Grant, LockCommand, Locks};
 use super::metadata::Metadata;
 use super::survey::{SurveyId, SurveyRequest};
 use crate::proto::{Acl, PathError, ZnodePath};
-use crate::session::{Link, Session, Timestamp, clock};
+use crate::session::{Link, Session, Timestamp};
 
 /// A lock at a fixed path.
 ///
@@ -155,7 +155,7 @@ impl Lock {
         let request = SurveyRequest {
             id: SurveyId(next_name()),
             lock: Arc::clone(&self.spec),
-            deadline: clock::now() + QUEUE_TIMEOUT,
+            deadline: self.link.clock().now() + QUEUE_TIMEOUT,
         };
         self.link.post(LockCommand(Ask::Survey(request, sender)));
         surveyed.await.unwrap_or(Err(QueueError::Closed))
@@ -261,7 +261,7 @@ impl Acquire {
             deadline: if forever {
                 Timestamp::MAX
             } else {
-                clock::now() + self.timeout
+                self.lock.link.clock().now() + self.timeout
             },
             waits: self.waits,
         })
@@ -325,7 +325,7 @@ impl Future for Acquiring {
         };
         Poll::Ready(match answer {
             // Time may have passed since the grant was sent.
-            Ok(Ok(grant)) => match grant.hold.remaining(|| ticket.leave()) {
+            Ok(Ok(grant)) => match grant.hold.remaining(ticket.clock(), || ticket.leave()) {
                 Ok(_) => Ok(Guard::new(grant, ticket)),
                 Err(reason) => Err(AcquireError::Lost(reason)),
             },

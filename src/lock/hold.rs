@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::error::LostReason;
-use crate::session::{Timestamp, clock};
+use crate::session::{Clock, Timestamp};
 
 /// Until when the session can be relied on. Written by its task only, read by
 /// every guard.
@@ -62,13 +62,17 @@ impl Hold {
         &self.lost
     }
 
-    /// How long the lock is held for sure, by the clock as it is now: a task
-    /// that is late with its news cannot hide that the lease has run out. If
-    /// it is found out here, `found_out` is called.
-    pub(super) fn remaining(&self, found_out: impl FnOnce()) -> Result<Duration, LostReason> {
+    /// How long the lock is held for sure, by its session's clock as it is now:
+    /// a task that is late with its news cannot hide that the lease has run
+    /// out. If it is found out here, `found_out` is called.
+    pub(super) fn remaining(
+        &self,
+        clock: Clock,
+        found_out: impl FnOnce(),
+    ) -> Result<Duration, LostReason> {
         // The lease first: were the session lost and another begun between the
         // two reads, the reason would be there by now.
-        let (lease, now) = (self.lease.get(), clock::now());
+        let (lease, now) = (self.lease.get(), clock.now());
         let remaining = lease.min(self.until) - now;
         let reason = if lease <= now {
             LostReason::LeaseExpired
@@ -86,28 +90,30 @@ impl Hold {
 mod tests {
     use super::*;
 
+    const CLOCK: Clock = Clock::System;
+
     #[test]
     fn a_loss_is_latched_with_its_first_reason() {
         let lease = LeaseCell::default();
-        lease.set(Some(clock::now() + Duration::from_secs(60)));
+        lease.set(Some(CLOCK.now() + Duration::from_secs(60)));
         let hold = Hold::new(lease.clone(), None);
-        assert!(hold.remaining(|| {}).unwrap() > Duration::from_secs(50));
+        assert!(hold.remaining(CLOCK, || {}).unwrap() > Duration::from_secs(50));
         lease.set(None);
-        assert_eq!(hold.remaining(|| {}), Err(LostReason::LeaseExpired));
+        assert_eq!(hold.remaining(CLOCK, || {}), Err(LostReason::LeaseExpired));
         assert!(hold.lost().is_cancelled());
-        lease.set(Some(clock::now() + Duration::from_secs(60)));
+        lease.set(Some(CLOCK.now() + Duration::from_secs(60)));
         hold.lose(LostReason::ClaimDeleted);
-        assert_eq!(hold.remaining(|| {}), Err(LostReason::LeaseExpired));
+        assert_eq!(hold.remaining(CLOCK, || {}), Err(LostReason::LeaseExpired));
     }
 
     #[test]
     fn a_ttl_ends_it_before_the_lease_does() {
         let lease = LeaseCell::default();
-        lease.set(Some(clock::now() + Duration::from_secs(60)));
-        let until = clock::now() + Duration::from_secs(30);
+        lease.set(Some(CLOCK.now() + Duration::from_secs(60)));
+        let until = CLOCK.now() + Duration::from_secs(30);
         let hold = Hold::new(lease.clone(), Some(until));
-        assert!(hold.remaining(|| {}).unwrap() <= Duration::from_secs(30));
-        let hold = Hold::new(lease, Some(clock::now()));
-        assert_eq!(hold.remaining(|| {}), Err(LostReason::TtlExpired));
+        assert!(hold.remaining(CLOCK, || {}).unwrap() <= Duration::from_secs(30));
+        let hold = Hold::new(lease, Some(CLOCK.now()));
+        assert_eq!(hold.remaining(CLOCK, || {}), Err(LostReason::TtlExpired));
     }
 }

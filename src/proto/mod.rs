@@ -18,8 +18,8 @@
 //!
 //! - It never panics: what does not decode is a [`DecodeError`] naming the field and its place.
 //! - Lengths and counts are checked against the bytes that are there before anything is allocated.
-//!   What a decoder allocates is at most 4 times the frame plus 4 KiB; only a request's ACL, whose
-//!   entries are small on the wire, may take 10 times its bytes.
+//!   What a decoder allocates is at most 4 times the frame plus 4 KiB; only a request's ACL and
+//!   the paths of `setWatches`, which may be small on the wire, may take 10 times their bytes.
 //! - Values this crate does not know (error codes, event types, create modes) are data, not
 //!   failures.
 //!

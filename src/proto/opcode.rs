@@ -22,6 +22,8 @@ pub enum OpCode {
     Exists,
     /// Read a znode's data.
     GetData,
+    /// Replace a znode's data.
+    SetData,
     /// List a znode's children.
     GetChildren,
     /// Have the server catch up with the leader.
@@ -34,6 +36,8 @@ pub enum OpCode {
     Create2,
     /// Add an identity to the connection.
     Auth,
+    /// Set the watches of a former connection again.
+    SetWatches,
     /// End the session.
     CloseSession,
 }
@@ -46,12 +50,14 @@ impl OpCode {
             2 => Self::Delete,
             3 => Self::Exists,
             4 => Self::GetData,
+            5 => Self::SetData,
             8 => Self::GetChildren,
             9 => Self::Sync,
             11 => Self::Ping,
             12 => Self::GetChildren2,
             15 => Self::Create2,
             100 => Self::Auth,
+            101 => Self::SetWatches,
             -11 => Self::CloseSession,
             _ => return None,
         })
@@ -64,12 +70,14 @@ impl OpCode {
             Self::Delete => 2,
             Self::Exists => 3,
             Self::GetData => 4,
+            Self::SetData => 5,
             Self::GetChildren => 8,
             Self::Sync => 9,
             Self::Ping => 11,
             Self::GetChildren2 => 12,
             Self::Create2 => 15,
             Self::Auth => 100,
+            Self::SetWatches => 101,
             Self::CloseSession => -11,
         }
     }
@@ -81,12 +89,14 @@ impl OpCode {
             Self::Delete => "delete",
             Self::Exists => "exists",
             Self::GetData => "getData",
+            Self::SetData => "setData",
             Self::GetChildren => "getChildren",
             Self::Sync => "sync",
             Self::Ping => "ping",
             Self::GetChildren2 => "getChildren2",
             Self::Create2 => "create2",
             Self::Auth => "auth",
+            Self::SetWatches => "setWatches",
             Self::CloseSession => "closeSession",
         }
     }
@@ -119,7 +129,7 @@ mod tests {
         let known: Vec<i32> = (-200..200)
             .filter(|value| OpCode::from_i32(*value).is_some())
             .collect();
-        assert_eq!(known, [-11, 1, 2, 3, 4, 8, 9, 11, 12, 15, 100]);
+        assert_eq!(known, [-11, 1, 2, 3, 4, 5, 8, 9, 11, 12, 15, 100, 101]);
         for value in known {
             assert_eq!(OpCode::from_i32(value).map(OpCode::as_i32), Some(value));
         }

@@ -72,6 +72,11 @@ pub enum Reply {
         /// Its metadata.
         stat: Stat,
     },
+    /// To `setData`.
+    SetData {
+        /// The znode's metadata, with the new version.
+        stat: Stat,
+    },
     /// To `getChildren`.
     GetChildren {
         /// The names of the znode's children.
@@ -93,6 +98,8 @@ pub enum Reply {
     Ping,
     /// To `auth`.
     Auth,
+    /// To `setWatches`.
+    SetWatches,
     /// To `closeSession`.
     CloseSession,
 }
@@ -117,6 +124,9 @@ impl Reply {
                 data: reader.buffer("GetDataReply.data")?,
                 stat: Stat::decode(reader)?,
             },
+            OpCode::SetData => Self::SetData {
+                stat: Stat::decode(reader)?,
+            },
             OpCode::GetChildren => Self::GetChildren {
                 children: Children::decode(reader, "GetChildrenReply.children")?,
             },
@@ -129,6 +139,7 @@ impl Reply {
             },
             OpCode::Ping => Self::Ping,
             OpCode::Auth => Self::Auth,
+            OpCode::SetWatches => Self::SetWatches,
             OpCode::CloseSession => Self::CloseSession,
         })
     }
@@ -141,7 +152,7 @@ impl Reply {
                 Writer::new(out).string(path);
                 stat.encode(out);
             }
-            Self::Exists { stat } => stat.encode(out),
+            Self::Exists { stat } | Self::SetData { stat } => stat.encode(out),
             Self::GetData { data, stat } => {
                 Writer::new(out).buffer(data.as_deref());
                 stat.encode(out);
@@ -151,7 +162,7 @@ impl Reply {
                 children.encode(out);
                 stat.encode(out);
             }
-            Self::Delete | Self::Ping | Self::Auth | Self::CloseSession => {}
+            Self::Delete | Self::Ping | Self::Auth | Self::SetWatches | Self::CloseSession => {}
         }
     }
 
@@ -163,11 +174,13 @@ impl Reply {
             Self::Delete => OpCode::Delete,
             Self::Exists { .. } => OpCode::Exists,
             Self::GetData { .. } => OpCode::GetData,
+            Self::SetData { .. } => OpCode::SetData,
             Self::GetChildren { .. } => OpCode::GetChildren,
             Self::GetChildren2 { .. } => OpCode::GetChildren2,
             Self::Sync { .. } => OpCode::Sync,
             Self::Ping => OpCode::Ping,
             Self::Auth => OpCode::Auth,
+            Self::SetWatches => OpCode::SetWatches,
             Self::CloseSession => OpCode::CloseSession,
         }
     }
@@ -356,6 +369,7 @@ mod tests {
             OpCode::Create2,
             OpCode::Exists,
             OpCode::GetData,
+            OpCode::SetData,
             OpCode::GetChildren,
             OpCode::GetChildren2,
             OpCode::Sync,

@@ -2,19 +2,24 @@
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
+use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
+use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::auth::Auth;
-use super::clock;
-use super::connect_string::{ConnectString, ConnectStringError};
-use super::driver::{Driver, Hosted};
+use super::clock::Clock;
+use super::connect_string::{ConnectString, ConnectStringError, Server};
+use super::dialer::Dialer;
+use super::driver::{Driver, Hosted, Surroundings};
 use super::engine::Engine;
 use super::handle::{Link, Session, SessionState};
 use super::lease::Heartbeat;
@@ -32,6 +37,8 @@ use crate::trace::Span;
 /// | [`max_frame`](Self::max_frame) | 16 MiB |
 /// | [`add_auth`](Self::add_auth) | none |
 /// | [`heartbeat`](Self::heartbeat) | [`Heartbeat::Sync`] |
+/// | [`dial_with`](Self::dial_with) | TCP |
+/// | [`follow_tokio_time`](Self::follow_tokio_time) | no |
 #[must_use = "a session is there once `connect` was awaited"]
 pub struct SessionBuilder<R> {
     servers: String,
@@ -40,6 +47,8 @@ pub struct SessionBuilder<R> {
     max_frame: usize,
     auth: Vec<Auth>,
     heartbeat: Heartbeat,
+    dialer: Dialer,
+    tokio_time: bool,
     recipe: PhantomData<fn() -> R>,
 }
 
@@ -59,6 +68,8 @@ impl<R> SessionBuilder<R> {
             max_frame: DEFAULT_MAX_FRAME,
             auth: Vec::new(),
             heartbeat: Heartbeat::Sync,
+            dialer: Dialer::Tcp,
+            tokio_time: false,
             recipe: PhantomData,
         }
     }
@@ -101,6 +112,29 @@ impl<R> SessionBuilder<R> {
         self.heartbeat = heartbeat;
         self
     }
+
+    /// Makes connections by `dial` instead of by TCP: over an encrypted channel,
+    /// or to something in memory. It is called for one server after the other,
+    /// and may give back any stream of bytes. The future is dropped when the
+    /// session needs it no more, or it takes too long.
+    pub fn dial_with<F, D, S>(mut self, dial: F) -> Self
+    where
+        F: Fn(Server) -> D + Send + Sync + 'static,
+        D: Future<Output = io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.dialer = Dialer::other(dial);
+        self
+    }
+
+    /// Counts the lease and every deadline by tokio's clock, which stands still
+    /// when it is paused. For tests: while a machine is suspended that clock may
+    /// stand still too, and a lease would not run out. Where time is paused, look
+    /// at guards inside that runtime: elsewhere it goes on.
+    pub const fn follow_tokio_time(mut self) -> Self {
+        self.tokio_time = true;
+        self
+    }
 }
 
 impl<R: Hosted> SessionBuilder<R> {
@@ -110,8 +144,9 @@ impl<R: Hosted> SessionBuilder<R> {
     /// within its `block_on` only. If it shuts down, the session and its locks
     /// end when the server misses it; [`Session::close`] ends them at once.
     ///
-    /// The lease is counted on a clock of its own. Under tokio's paused time it
-    /// goes on, so that a session makes no sense there.
+    /// Time is counted on a clock of its own. Under tokio's paused time it goes
+    /// on, unless the session is told to
+    /// [follow tokio's](Self::follow_tokio_time).
     ///
     /// # Errors
     ///
@@ -143,14 +178,28 @@ impl<R: Hosted> SessionBuilder<R> {
             heartbeat: self.heartbeat,
             seed: RandomState::new().build_hasher().finish(),
         };
-        let engine = Engine::new(config, R::default(), clock::now());
+        let surroundings = Surroundings {
+            clock: if self.tokio_time {
+                Clock::Tokio(Instant::now())
+            } else {
+                Clock::System
+            },
+            dialer: self.dialer,
+            servers: ensemble.servers().len(),
+            max_frame: self.max_frame,
+        };
+        let clock = surroundings.clock;
+        let engine = Engine::new(config, R::default(), clock.now());
         let (sender, inbox) = mpsc::unbounded_channel();
         let (state, watcher) = watch::channel(SessionState::Connecting);
         let span = Span::session(&ensemble);
-        let servers = ensemble.servers().len();
-        let driver = Driver::new(engine, inbox, state, servers, self.max_frame, span);
+        let driver = Driver::new(engine, surroundings, inbox, state, span);
         runtime.spawn(driver);
-        let session = Session::new(Link::new(sender), watcher.clone(), Arc::new(ensemble));
+        let session = Session::new(
+            Link::new(sender, clock),
+            watcher.clone(),
+            Arc::new(ensemble),
+        );
         Self::wait(watcher).await.map(|()| session)
     }
 
@@ -174,7 +223,8 @@ impl<R> fmt::Debug for SessionBuilder<R> {
             .field("max_frame", &self.max_frame)
             .field("auth", &self.auth)
             .field("heartbeat", &self.heartbeat)
-            .finish()
+            .field("tokio_time", &self.tokio_time)
+            .finish_non_exhaustive()
     }
 }
 

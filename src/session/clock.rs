@@ -1,6 +1,26 @@
 //! The one place that reads a clock.
 
+use tokio::time::Instant;
+
 use super::time::Timestamp;
+
+/// What a session and all that lives on it count time by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Clock {
+    /// The system's.
+    System,
+    /// tokio's, which tests can pause, from this point on.
+    Tokio(Instant),
+}
+
+impl Clock {
+    pub(crate) fn now(self) -> Timestamp {
+        match self {
+            Self::System => system_now(),
+            Self::Tokio(zero) => Timestamp::ZERO + Instant::now().saturating_duration_since(zero),
+        }
+    }
+}
 
 /// Now, on a clock that goes on while the machine is suspended.
 ///
@@ -11,7 +31,7 @@ use super::time::Timestamp;
     unsafe_code,
     reason = "std offers no clock that counts time in suspend"
 )]
-pub(crate) fn now() -> Timestamp {
+fn system_now() -> Timestamp {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -27,7 +47,7 @@ pub(crate) fn now() -> Timestamp {
 /// Now, on std's monotonic clock. Whether it goes on during a suspend depends
 /// on the system: on Windows it does, on macOS it does not.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn now() -> Timestamp {
+fn system_now() -> Timestamp {
     use std::sync::OnceLock;
     use std::time::Instant;
 
@@ -42,9 +62,9 @@ mod tests {
 
     #[test]
     fn it_runs_as_fast_as_stds_clock() {
-        let (start, reference) = (now(), Instant::now());
+        let (start, reference) = (system_now(), Instant::now());
         std::thread::sleep(Duration::from_millis(20));
-        let (passed, expected) = (now() - start, reference.elapsed());
+        let (passed, expected) = (system_now() - start, reference.elapsed());
         assert!(passed >= Duration::from_millis(20), "{passed:?}");
         assert!(
             passed.abs_diff(expected) < Duration::from_secs(1),

@@ -9,13 +9,14 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::clock;
+use super::clock::Clock;
+use super::dialer::{Dialer, Dialing};
 use super::engine::{Action, Engine, Io, Recipe};
 use super::handle::SessionState;
 use super::state::{Cause, SessionEvent};
 use super::stats::SessionStats;
 use super::time::Timestamp;
-use super::transport::{Flush, Read, Stream, Transport, dial};
+use super::transport::{Flush, Read, Transport};
 use crate::trace::{Span, event};
 
 /// After so many turns without a rest, other tasks get theirs.
@@ -45,24 +46,29 @@ impl<R> Hosted for R where
 {
 }
 
-type Dial = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, Cause>> + Send>>;
-
 enum Link {
     Down,
-    Dialing(Dial),
+    Dialing(Dialing),
     Up(Transport),
+}
+
+/// What is outside the machines, and how it is to be.
+pub(super) struct Surroundings {
+    pub(super) clock: Clock,
+    pub(super) dialer: Dialer,
+    /// How many servers there are to dial in turn.
+    pub(super) servers: usize,
+    pub(super) max_frame: usize,
 }
 
 /// The task. It ends when the session is closed or its last handle is gone.
 pub(super) struct Driver<R: Recipe> {
     engine: Engine<R>,
+    surroundings: Surroundings,
     inbox: mpsc::UnboundedReceiver<Message<R::Command>>,
     inbox_open: bool,
     link: Link,
     dials: usize,
-    /// How many servers there are to dial in turn.
-    servers: usize,
-    max_frame: usize,
     timer: Pin<Box<Sleep>>,
     timer_set_for: Option<Timestamp>,
     state: watch::Sender<SessionState>,
@@ -74,20 +80,18 @@ pub(super) struct Driver<R: Recipe> {
 impl<R: Recipe> Driver<R> {
     pub(super) fn new(
         engine: Engine<R>,
+        surroundings: Surroundings,
         inbox: mpsc::UnboundedReceiver<Message<R::Command>>,
         state: watch::Sender<SessionState>,
-        servers: usize,
-        max_frame: usize,
         span: Span,
     ) -> Self {
         Self {
             engine,
+            surroundings,
             inbox,
             inbox_open: true,
             link: Link::Down,
             dials: 0,
-            servers,
-            max_frame,
             timer: Box::pin(sleep(Duration::ZERO)),
             timer_set_for: None,
             state,
@@ -95,6 +99,10 @@ impl<R: Recipe> Driver<R> {
             stopped: false,
             span,
         }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.surroundings.clock.now()
     }
 
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -130,7 +138,7 @@ impl<R: Recipe> Driver<R> {
                 Link::Dialing(dial) => match dial.as_mut().poll(cx) {
                     Poll::Pending => return progress,
                     Poll::Ready(Ok(stream)) => {
-                        self.link = Link::Up(Transport::new(stream, self.max_frame));
+                        self.link = Link::Up(Transport::new(stream, self.surroundings.max_frame));
                         Io::Connected
                     }
                     Poll::Ready(Err(cause)) => self.hang_up(cause),
@@ -156,7 +164,8 @@ impl<R: Recipe> Driver<R> {
     }
 
     fn tell(&mut self, io: Io) {
-        let allowed = self.engine.io(io, clock::now());
+        let now = self.now();
+        let allowed = self.engine.io(io, now);
         debug_assert_eq!(allowed, Ok(()), "the link is what the engine asked for");
     }
 
@@ -164,7 +173,7 @@ impl<R: Recipe> Driver<R> {
         let Some(deadline) = self.engine.deadline() else {
             return false;
         };
-        let now = clock::now();
+        let now = self.now();
         if deadline <= now {
             self.engine.tick(now);
             return true;
@@ -188,19 +197,19 @@ impl<R: Recipe> Driver<R> {
             match self.inbox.poll_recv(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Message::Recipe(command))) => {
-                    self.engine.command(command, clock::now());
+                    self.engine.command(command, self.now());
                 }
                 Poll::Ready(Some(Message::Close(done))) => {
                     self.closers.push(done);
-                    self.engine.close(clock::now());
+                    self.engine.close(self.now());
                 }
                 Poll::Ready(Some(Message::Stats(sender))) => {
                     // Nobody listens if the future was dropped.
-                    let _ = sender.send(self.engine.session().stats(clock::now()));
+                    let _ = sender.send(self.engine.session().stats(self.now()));
                 }
                 Poll::Ready(None) => {
                     self.inbox_open = false;
-                    self.engine.close(clock::now());
+                    self.engine.close(self.now());
                 }
             }
             progress = true;
@@ -217,9 +226,12 @@ impl<R: Recipe> Driver<R> {
                 Action::Dial(server) => {
                     event!(debug, server = %server, "dialing");
                     // Another of a server's addresses first in each round.
-                    let round = self.dials.checked_div(self.servers).unwrap_or(0);
+                    let round = self
+                        .dials
+                        .checked_div(self.surroundings.servers)
+                        .unwrap_or(0);
                     self.dials = self.dials.wrapping_add(1);
-                    Link::Dialing(Box::pin(dial(server, round)))
+                    Link::Dialing(self.surroundings.dialer.dial(server, round))
                 }
             };
             progress = true;
@@ -228,7 +240,7 @@ impl<R: Recipe> Driver<R> {
             event!(info, event = %event, "session");
             self.stopped |= matches!(event, SessionEvent::Stopped(_));
             let session = self.engine.session();
-            let left = session.lease().map(|until| until - clock::now());
+            let left = session.lease().map(|until| until - self.now());
             let (id, left) = (session.session_id(), left.unwrap_or_default());
             self.state.send_modify(|state| state.after(event, id, left));
             progress = true;
@@ -237,10 +249,11 @@ impl<R: Recipe> Driver<R> {
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = self.now();
         let Link::Up(transport) = &mut self.link else {
             return false;
         };
-        let frames = self.engine.transmit(clock::now());
+        let frames = self.engine.transmit(now);
         let started = frames.map_or(Ok(()), |frames| transport.start_write(frames));
         let io = match started.map(|()| transport.poll_flush(cx)) {
             Ok(Poll::Pending | Poll::Ready(Ok(Flush::Idle))) => return false,
@@ -256,7 +269,7 @@ impl<R: Recipe> Driver<R> {
 impl<R: Recipe> Drop for Driver<R> {
     fn drop(&mut self) {
         if !self.stopped {
-            self.engine.abandon(clock::now());
+            self.engine.abandon(self.now());
             self.act();
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::builder::{ConnectError, SessionBuilder};
+use super::clock::Clock;
 use super::connect_string::ConnectString;
 use super::driver::{Hosted, Message};
 use super::engine::Recipe;
@@ -30,23 +31,34 @@ pub struct Session<R: Recipe> {
 
 /// How handles reach their session's task.
 #[derive(Debug)]
-pub(crate) struct Link<C>(mpsc::UnboundedSender<Message<C>>);
+pub(crate) struct Link<C> {
+    task: mpsc::UnboundedSender<Message<C>>,
+    clock: Clock,
+}
 
 impl<C> Link<C> {
-    pub(super) const fn new(sender: mpsc::UnboundedSender<Message<C>>) -> Self {
-        Self(sender)
+    pub(super) const fn new(task: mpsc::UnboundedSender<Message<C>>, clock: Clock) -> Self {
+        Self { task, clock }
+    }
+
+    /// What the session counts time by.
+    pub(crate) const fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Posts a command. If the task is gone, it drops the command, and with it
     /// whatever waits for an answer learns that the session is closed.
     pub(crate) fn post(&self, command: C) {
-        let _ = self.0.send(Message::Recipe(command));
+        let _ = self.task.send(Message::Recipe(command));
     }
 }
 
 impl<C> Clone for Link<C> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self {
+            task: self.task.clone(),
+            clock: self.clock,
+        }
     }
 }
 
@@ -100,7 +112,7 @@ impl<R: Recipe> Session<R> {
     /// Dropping the future changes nothing.
     pub async fn stats(&self) -> Option<SessionStats> {
         let (sender, stats) = oneshot::channel();
-        self.link.0.send(Message::Stats(sender)).ok()?;
+        self.link.task.send(Message::Stats(sender)).ok()?;
         stats.await.ok()
     }
 
@@ -119,7 +131,7 @@ impl<R: Recipe> Session<R> {
     /// poll.
     pub async fn close(&self) {
         let (done, closed) = oneshot::channel();
-        if self.link.0.send(Message::Close(done)).is_ok() {
+        if self.link.task.send(Message::Close(done)).is_ok() {
             // An error says that the task has ended, which is what we wait for.
             let _ = closed.await;
         }

@@ -22,7 +22,9 @@ mod timers;
 #[cfg(feature = "tokio")]
 mod builder;
 #[cfg(feature = "tokio")]
-pub(crate) mod clock;
+mod clock;
+#[cfg(feature = "tokio")]
+mod dialer;
 #[cfg(feature = "tokio")]
 mod driver;
 #[cfg(feature = "tokio")]
@@ -42,6 +44,8 @@ pub use time::Timestamp;
 
 #[cfg(feature = "tokio")]
 pub use builder::{ConnectError, SessionBuilder};
+#[cfg(feature = "tokio")]
+pub(crate) use clock::Clock;
 #[cfg(feature = "tokio")]
 pub use driver::Hosted;
 #[cfg(feature = "tokio")]

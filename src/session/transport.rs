@@ -3,16 +3,13 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::io::AsyncWrite;
 use tokio_util::codec::{Decoder, Encoder};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
-use super::connect_string::Server;
+use super::dialer::Stream;
 use super::state::Cause;
 use crate::proto::FrameReader;
 
@@ -21,45 +18,6 @@ const READ_SIZE: usize = 4 * 1024;
 
 /// A larger buffer than this is given back once it is empty, in bytes.
 const KEPT_CAPACITY: usize = 16 * 1024;
-
-/// Any ordered byte stream will do.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-
-/// So long an address has to accept before the next one is tried.
-const PATIENCE: Duration = Duration::from_millis(250);
-
-/// Resolves the server's name and connects to the first of its addresses that
-/// accepts, beginning with another one in each round.
-pub(super) async fn dial(server: Server, round: usize) -> Result<Box<dyn Stream>, Cause> {
-    let unresolved = |error: io::Error| Cause::Unresolved(error.to_string().into());
-    let found = lookup_host((server.host(), server.port()))
-        .await
-        .map_err(unresolved)?;
-    let mut addresses: Vec<_> = found.collect();
-    let first = round.checked_rem(addresses.len()).unwrap_or(0);
-    addresses.rotate_left(first);
-    let last = addresses.len().saturating_sub(1);
-    let mut failure = Cause::Unresolved("it has no address".into());
-    for (index, address) in addresses.into_iter().enumerate() {
-        // The last one has all the time that the attempt has.
-        let patience = if index < last {
-            PATIENCE
-        } else {
-            Duration::MAX
-        };
-        match timeout(patience, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
-                return Ok(Box::new(stream));
-            }
-            Ok(Err(error)) => failure = error.into(),
-            Err(_) => failure = Cause::DialTimedOut,
-        }
-    }
-    Err(failure)
-}
 
 /// What a read brought.
 pub(super) enum Read {

@@ -11,17 +11,19 @@ use zklock::proto::*;
 
 use self::strategies::*;
 
-const OPCODES: [OpCode; 11] = [
+const OPCODES: [OpCode; 13] = [
     OpCode::Create,
     OpCode::Delete,
     OpCode::Exists,
     OpCode::GetData,
+    OpCode::SetData,
     OpCode::GetChildren,
     OpCode::Sync,
     OpCode::Ping,
     OpCode::GetChildren2,
     OpCode::Create2,
     OpCode::Auth,
+    OpCode::SetWatches,
     OpCode::CloseSession,
 ];
 
@@ -182,6 +184,20 @@ fn an_acl_of_tiny_entries_stays_within_ten_times_its_bytes() {
             data: None,
             acl: acl.into(),
             mode: CreateMode::Persistent,
+        };
+        decode_as_everything(&encoded(|out| request.encode(1, out)));
+    }
+}
+
+#[test]
+fn watches_on_tiny_paths_stay_within_ten_times_their_bytes() {
+    for size in 0..4 {
+        let paths = || vec!["p".repeat(size).into(); 10_000];
+        let request = Request::SetWatches {
+            relative_zxid: 0,
+            data: paths(),
+            exist: paths(),
+            child: paths(),
         };
         decode_as_everything(&encoded(|out| request.encode(1, out)));
     }

@@ -74,6 +74,10 @@ fn create() -> impl Strategy<Value = (Arc<str>, Option<Bytes>, Arc<[Acl]>, Creat
     (text(), option::of(bytes()), acl(), mode)
 }
 
+fn paths() -> impl Strategy<Value = Vec<Arc<str>>> {
+    vec(text(), 0..4)
+}
+
 pub(crate) fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         create().prop_map(|(path, data, acl, mode)| Request::Create {
@@ -91,12 +95,27 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
         (text(), any::<i32>()).prop_map(|(path, version)| Request::Delete { path, version }),
         (text(), any::<bool>()).prop_map(|(path, watch)| Request::Exists { path, watch }),
         (text(), any::<bool>()).prop_map(|(path, watch)| Request::GetData { path, watch }),
+        (text(), option::of(bytes()), any::<i32>()).prop_map(|(path, data, version)| {
+            Request::SetData {
+                path,
+                data,
+                version,
+            }
+        }),
         (text(), any::<bool>()).prop_map(|(path, watch)| Request::GetChildren { path, watch }),
         (text(), any::<bool>()).prop_map(|(path, watch)| Request::GetChildren2 { path, watch }),
         text().prop_map(|path| Request::Sync { path }),
         Just(Request::Ping),
         (any::<i32>(), text(), option::of(bytes()))
             .prop_map(|(kind, scheme, auth)| Request::Auth { kind, scheme, auth }),
+        (any::<i64>(), paths(), paths(), paths()).prop_map(
+            |(relative_zxid, data, exist, child)| Request::SetWatches {
+                relative_zxid,
+                data,
+                exist,
+                child,
+            }
+        ),
         Just(Request::CloseSession),
     ]
 }
@@ -117,11 +136,13 @@ pub(crate) fn reply() -> impl Strategy<Value = Reply> {
         Just(Reply::Delete),
         stat().prop_map(|stat| Reply::Exists { stat }),
         (option::of(bytes()), stat()).prop_map(|(data, stat)| Reply::GetData { data, stat }),
+        stat().prop_map(|stat| Reply::SetData { stat }),
         children().prop_map(|children| Reply::GetChildren { children }),
         (children(), stat()).prop_map(|(children, stat)| Reply::GetChildren2 { children, stat }),
         text().prop_map(|path| Reply::Sync { path }),
         Just(Reply::Ping),
         Just(Reply::Auth),
+        Just(Reply::SetWatches),
         Just(Reply::CloseSession),
     ]
 }

@@ -1,13 +1,15 @@
-//! What the integration tests share: a real ZooKeeper server, a raw client to
-//! look at its tree independently of this library, a proxy that records the
-//! frames between the two, and for the machines a scripted server and a model
-//! of a correct one.
+//! What the integration tests share: a real ZooKeeper server, and tests that run
+//! on an embedded one as well; a raw client to look at a server's tree
+//! independently of this library, a proxy that records the frames between the
+//! two, and for the machines a scripted server and a model of a correct one.
 //!
-//! Standard library only and blocking throughout: nothing here runs on the
-//! runtime that a test may be testing.
+//! Blocking throughout, and but for the embedded server standard library only:
+//! nothing here runs on the runtime that a test may be testing.
 
 #![allow(
     dead_code,
+    unused_imports,
+    unused_macros,
     reason = "every test binary compiles this module and uses a part of it"
 )]
 #![allow(
@@ -20,9 +22,12 @@
 
 pub(crate) mod ensemble;
 pub(crate) mod model;
+pub(crate) mod other_clients;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scripted;
+#[cfg(feature = "tokio")]
+pub(crate) mod server;
 pub(crate) mod txn_log;
 mod words;
 pub(crate) mod zookeeper;
@@ -60,6 +65,11 @@ pub(crate) fn becomes_true(limit: Duration, mut condition: impl FnMut() -> bool)
         }
         thread::sleep(POLL_INTERVAL);
     }
+}
+
+/// A loopback port that nothing listens on.
+pub(crate) fn free_port() -> u16 {
+    listen_on_free_port().local_addr().unwrap().port()
 }
 
 /// A listener on a loopback port that nothing else takes by chance.

@@ -15,7 +15,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::words::four_letter_word;
-use super::{becomes_true, listen_on_free_port, random};
+use super::{becomes_true, free_port, random};
 
 /// A server must answer within this time after its start.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -221,7 +221,7 @@ impl Builder {
         let deadline = Instant::now() + START_LIMIT;
         let mut failures = Vec::new();
         while failures.len() < START_ATTEMPTS && Instant::now() < deadline {
-            let port = listen_on_free_port().local_addr().unwrap().port();
+            let port = free_port();
             let folder = Folder::create();
             folder.write_configuration(port, &self.properties);
             match launch(&folder, port) {

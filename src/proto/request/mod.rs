@@ -88,6 +88,15 @@ pub enum Request {
         /// Whether to be told when it is changed or deleted.
         watch: bool,
     },
+    /// Replace a znode's data.
+    SetData {
+        /// Its full path.
+        path: Arc<str>,
+        /// As in `Create`.
+        data: Option<Bytes>,
+        /// The data version it must have; -1 for any.
+        version: i32,
+    },
     /// List a znode's children.
     GetChildren {
         /// Its full path.
@@ -117,6 +126,17 @@ pub enum Request {
         scheme: Arc<str>,
         /// What establishes it, such as `user:password`.
         auth: Option<Bytes>,
+    },
+    /// Set the watches of a former connection again. What happened meanwhile is told at once.
+    SetWatches {
+        /// The highest zxid seen on that connection.
+        relative_zxid: i64,
+        /// The paths watched for changes of data, which existed then.
+        data: Vec<Arc<str>>,
+        /// The paths watched for their creation.
+        exist: Vec<Arc<str>>,
+        /// The paths watched for children.
+        child: Vec<Arc<str>>,
     },
     /// End the session.
     CloseSession,
@@ -159,6 +179,11 @@ impl Request {
                 Writer::new(out).int(mode.as_i32());
             }
             Self::Delete { version, .. } => Writer::new(out).int(*version),
+            Self::SetData { data, version, .. } => {
+                let mut writer = Writer::new(out);
+                writer.buffer(data.as_deref());
+                writer.int(*version);
+            }
             Self::Exists { watch, .. }
             | Self::GetData { watch, .. }
             | Self::GetChildren { watch, .. }
@@ -168,6 +193,18 @@ impl Request {
                 writer.int(*kind);
                 writer.string(scheme);
                 writer.buffer(auth.as_deref());
+            }
+            Self::SetWatches {
+                relative_zxid,
+                data,
+                exist,
+                child,
+            } => {
+                let mut writer = Writer::new(out);
+                writer.long(*relative_zxid);
+                for paths in [data, exist, child] {
+                    write_paths(&mut writer, paths);
+                }
             }
             Self::Sync { .. } | Self::Ping | Self::CloseSession => {}
         }
@@ -181,17 +218,19 @@ impl Request {
             Self::Delete { .. } => OpCode::Delete,
             Self::Exists { .. } => OpCode::Exists,
             Self::GetData { .. } => OpCode::GetData,
+            Self::SetData { .. } => OpCode::SetData,
             Self::GetChildren { .. } => OpCode::GetChildren,
             Self::GetChildren2 { .. } => OpCode::GetChildren2,
             Self::Sync { .. } => OpCode::Sync,
             Self::Ping => OpCode::Ping,
             Self::Auth { .. } => OpCode::Auth,
+            Self::SetWatches { .. } => OpCode::SetWatches,
             Self::CloseSession => OpCode::CloseSession,
         }
     }
 
-    /// The znode this is about; `None` for [`Ping`](Self::Ping), [`Auth`](Self::Auth) and
-    /// [`CloseSession`](Self::CloseSession).
+    /// The znode this is about; `None` for [`Ping`](Self::Ping), [`Auth`](Self::Auth),
+    /// [`SetWatches`](Self::SetWatches) and [`CloseSession`](Self::CloseSession).
     pub fn path(&self) -> Option<&Arc<str>> {
         match self {
             Self::Create { path, .. }
@@ -199,10 +238,11 @@ impl Request {
             | Self::Delete { path, .. }
             | Self::Exists { path, .. }
             | Self::GetData { path, .. }
+            | Self::SetData { path, .. }
             | Self::GetChildren { path, .. }
             | Self::GetChildren2 { path, .. }
             | Self::Sync { path } => Some(path),
-            Self::Ping | Self::Auth { .. } | Self::CloseSession => None,
+            Self::Ping | Self::Auth { .. } | Self::SetWatches { .. } | Self::CloseSession => None,
         }
     }
 
@@ -252,6 +292,11 @@ impl Request {
                 path: reader.string("GetDataRequest.path")?,
                 watch: reader.bool("GetDataRequest.watch")?,
             },
+            OpCode::SetData => Self::SetData {
+                path: reader.string("SetDataRequest.path")?,
+                data: reader.buffer("SetDataRequest.data")?,
+                version: reader.int("SetDataRequest.version")?,
+            },
             OpCode::GetChildren => Self::GetChildren {
                 path: reader.string("GetChildrenRequest.path")?,
                 watch: reader.bool("GetChildrenRequest.watch")?,
@@ -269,6 +314,7 @@ impl Request {
                 scheme: reader.string("AuthPacket.scheme")?,
                 auth: reader.buffer("AuthPacket.auth")?,
             },
+            OpCode::SetWatches => read_set_watches(reader)?,
             OpCode::CloseSession => Self::CloseSession,
         })
     }
@@ -283,6 +329,34 @@ fn read_create(reader: &mut Reader<'_>) -> Result<CreateFields, DecodeError> {
         Acl::decode_list(reader, "CreateRequest.acl")?,
         CreateMode::from_i32(reader.int("CreateRequest.flags")?),
     ))
+}
+
+fn read_set_watches(reader: &mut Reader<'_>) -> Result<Request, DecodeError> {
+    Ok(Request::SetWatches {
+        relative_zxid: reader.long("SetWatches.relativeZxid")?,
+        data: read_paths(reader, "SetWatches.dataWatches")?,
+        exist: read_paths(reader, "SetWatches.existWatches")?,
+        child: read_paths(reader, "SetWatches.childWatches")?,
+    })
+}
+
+/// The least a path takes on the wire, in bytes: its length.
+const MIN_PATH_SIZE: usize = 4;
+
+fn read_paths(reader: &mut Reader<'_>, field: &'static str) -> Result<Vec<Arc<str>>, DecodeError> {
+    let count = reader.count(field, MIN_PATH_SIZE)?;
+    let mut paths = Vec::with_capacity(count);
+    for _ in 0..count {
+        paths.push(reader.string(field)?);
+    }
+    Ok(paths)
+}
+
+fn write_paths(writer: &mut Writer<'_>, paths: &[Arc<str>]) {
+    writer.count(paths.len());
+    for path in paths {
+        writer.string(path);
+    }
 }
 
 impl fmt::Debug for Request {
@@ -302,6 +376,9 @@ impl fmt::Debug for Request {
                 .field("acl", acl)
                 .field("mode", mode),
             Self::Delete { version, .. } => shown.field("version", version),
+            Self::SetData { data, version, .. } => {
+                shown.field("data", data).field("version", version)
+            }
             Self::Exists { watch, .. }
             | Self::GetData { watch, .. }
             | Self::GetChildren { watch, .. }
@@ -310,6 +387,16 @@ impl fmt::Debug for Request {
                 .field("kind", kind)
                 .field("scheme", scheme)
                 .field("auth", &format_args!("<hidden>")),
+            Self::SetWatches {
+                relative_zxid,
+                data,
+                exist,
+                child,
+            } => shown
+                .field("relative_zxid", relative_zxid)
+                .field("data", data)
+                .field("exist", exist)
+                .field("child", child),
             Self::Sync { .. } | Self::Ping | Self::CloseSession => &mut shown,
         }
         .finish()
@@ -332,94 +419,4 @@ open_enum! {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn encoded(request: &Request) -> BytesMut {
-        let mut out = BytesMut::new();
-        request.encode(7, &mut out);
-        out
-    }
-
-    #[test]
-    fn credentials_are_never_shown() {
-        let auth = Request::Auth {
-            kind: 0,
-            scheme: "digest".into(),
-            auth: Some(Bytes::from_static(b"alice:s3cret")),
-        };
-        let shown = format!("{auth:?}");
-        assert_eq!(
-            shown,
-            r#"auth { kind: 0, scheme: "digest", auth: <hidden> }"#
-        );
-    }
-
-    #[test]
-    fn an_unknown_opcode_is_an_error_that_names_it() {
-        let mut out = BytesMut::new();
-        RequestHeader { xid: 1, op: 13 }.encode(&mut out);
-        let error = Request::decode(&out.freeze()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "RequestHeader.type at byte 4: unknown opcode 13"
-        );
-    }
-
-    #[test]
-    fn trailing_bytes_are_ignored_but_reported_in_strict_mode() {
-        let request = Request::Sync { path: "/".into() };
-        let mut frame = encoded(&request);
-        frame.extend_from_slice(&[0; 2]);
-        let frame = frame.freeze();
-        assert_eq!(Request::decode(&frame).unwrap().1, request);
-        let error = Request::decode_strict(&frame).unwrap_err();
-        assert_eq!(error.kind, DecodeErrorKind::TrailingBytes(2));
-    }
-
-    #[test]
-    fn a_null_path_is_an_error() {
-        let mut out = BytesMut::new();
-        RequestHeader {
-            xid: 1,
-            op: OpCode::Sync.as_i32(),
-        }
-        .encode(&mut out);
-        Writer::new(&mut out).buffer(None);
-        let error = Request::decode(&out.freeze()).unwrap_err();
-        assert_eq!(
-            error,
-            DecodeError::new("SyncRequest.path", 8, DecodeErrorKind::Null)
-        );
-    }
-
-    #[test]
-    fn a_create_mode_has_a_bit_for_ephemeral_and_one_for_sequential() {
-        let modes = [
-            CreateMode::Persistent,
-            CreateMode::Ephemeral,
-            CreateMode::PersistentSequential,
-            CreateMode::EphemeralSequential,
-            CreateMode::Other(4),
-        ];
-        assert_eq!(modes.map(CreateMode::as_i32), [0, 1, 2, 3, 4]);
-        assert_eq!([0, 1, 2, 3, 4].map(CreateMode::from_i32), modes);
-    }
-
-    #[test]
-    fn null_data_and_empty_data_differ() {
-        for data in [None, Some(Bytes::new())] {
-            let request = Request::Create {
-                path: "/a".into(),
-                data,
-                acl: [Acl::world_anyone()].into(),
-                mode: CreateMode::Other(4),
-            };
-            let (header, decoded) = Request::decode(&encoded(&request).freeze()).unwrap();
-            assert_eq!(
-                (header, decoded),
-                (RequestHeader { xid: 7, op: 1 }, request)
-            );
-        }
-    }
-}
+mod tests;
