@@ -1,5 +1,5 @@
-//! Queues in a state in which no client leaves them, on a real server: the lock
-//! is granted to whom it is due, or an error says what to do.
+//! Queues in a state in which no client leaves them, on servers of both
+//! kinds: the lock is granted to whom it is due, or an error says what to do.
 
 #![allow(
     clippy::unwrap_used,
@@ -11,18 +11,14 @@
 
 mod support;
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use support::proxy::{Direction, Proxy};
 use support::raw::{EPHEMERAL, EPHEMERAL_SEQUENTIAL, PERSISTENT, RawClient};
-use support::zookeeper::ZooKeeper;
+use support::server::{TestServer, on_both_servers};
 use tokio::time::{sleep, timeout};
 use zklock::lock::Acquiring;
 use zklock::{Acl, AcquireError, Guard, Lock, LostReason, Perms, ReleaseError, Session};
-
-/// One server for all tests of this file; each has a path of its own.
-static SERVER: LazyLock<ZooKeeper> = LazyLock::new(ZooKeeper::start);
 
 /// A short session timeout: after so long a waiter reads what the first of all
 /// says of itself.
@@ -32,8 +28,8 @@ const LONG: Duration = Duration::from_secs(30);
 /// Long enough for a server on this machine to have answered.
 const SHORT: Duration = Duration::from_millis(300);
 
-fn raw() -> RawClient {
-    RawClient::connect(&SERVER.address())
+fn raw(server: &TestServer) -> RawClient {
+    RawClient::connect(&server.address())
 }
 
 async fn connect(address: &str, session_timeout: Duration) -> Session {
@@ -41,8 +37,8 @@ async fn connect(address: &str, session_timeout: Duration) -> Session {
     builder.connect().await.unwrap()
 }
 
-async fn lock(path: &str) -> Lock {
-    let session = Session::connect(SERVER.address()).await.unwrap();
+async fn lock(server: &TestServer, path: &str) -> Lock {
+    let session = Session::connect(server.address()).await.unwrap();
     Lock::new(&session, path).unwrap()
 }
 
@@ -65,8 +61,7 @@ fn other_child(raw: &mut RawClient, path: &str, known: &[&str]) -> Option<String
     paths.find(|path| !known.contains(&path.as_str()))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn children_that_are_no_claims_are_in_nobodys_way() {
+async fn children_that_are_no_claims_are_in_nobodys_way(server: &'static TestServer) {
     let shapes = [
         "config",
         "_c_",
@@ -84,13 +79,13 @@ async fn children_that_are_no_claims_are_in_nobodys_way() {
     ];
     let many = (0..1000).map(|number| format!("junk-{number}"));
     let mut junk: Vec<_> = shapes.map(str::to_owned).into_iter().chain(many).collect();
-    let mut raw = raw();
+    let mut raw = raw(server);
     raw.create_all("/junk");
     for name in &junk {
         raw.create(&format!("/junk/{name}"), b"", PERSISTENT)
             .unwrap();
     }
-    let (first, second) = (lock("/junk").await, lock("/junk").await);
+    let (first, second) = (lock(server, "/junk").await, lock(server, "/junk").await);
     let guard = first.try_acquire().await.unwrap();
     let waiting = wait(&second, SHORT).await;
     guard.release().await.unwrap();
@@ -106,8 +101,9 @@ fn lock_path(raw: &mut RawClient, test: &str, place: usize) -> String {
     path
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_that_ends_as_a_number_does_is_waited_for_however_it_begins() {
+async fn a_name_that_ends_as_a_number_does_is_waited_for_however_it_begins(
+    server: &'static TestServer,
+) {
     let names = [
         "0000000000",
         "-0000000000",
@@ -122,8 +118,8 @@ async fn a_name_that_ends_as_a_number_does_is_waited_for_however_it_begins() {
         "x-2147483648",
         "x-2147483647",
     ];
-    let mut raw = raw();
-    let session = Session::connect(SERVER.address()).await.unwrap();
+    let mut raw = raw(server);
+    let session = Session::connect(server.address()).await.unwrap();
     let mut waiting = Vec::new();
     for (place, name) in names.iter().enumerate() {
         let path = lock_path(&mut raw, "shapes", place);
@@ -142,9 +138,10 @@ async fn a_name_that_ends_as_a_number_does_is_waited_for_however_it_begins() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_that_stays_and_has_children_is_waited_for_until_it_is_deleted() {
-    let (mut raw, lock) = (raw(), lock("/stays").await);
+async fn a_claim_that_stays_and_has_children_is_waited_for_until_it_is_deleted(
+    server: &'static TestServer,
+) {
+    let (mut raw, lock) = (raw(server), lock(server, "/stays").await);
     raw.create_all("/stays/x-0000000000");
     let mut request = wait(&lock, SHORT).await;
     for _ in 0..3 {
@@ -156,8 +153,7 @@ async fn a_claim_that_stays_and_has_children_is_waited_for_until_it_is_deleted()
     request.await.unwrap().release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_a_claim_says_of_itself_it_is_waited_for() {
+async fn whatever_a_claim_says_of_itself_it_is_waited_for(server: &'static TestServer) {
     let most = 1_000_000;
     let mut data = [
         "".into(),
@@ -176,8 +172,8 @@ async fn whatever_a_claim_says_of_itself_it_is_waited_for() {
     .map(String::into_bytes)
     .to_vec();
     data.extend([vec![0xff; most], vec![0; most]]);
-    let mut raw = raw();
-    let session = connect(&SERVER.address(), T).await;
+    let mut raw = raw(server);
+    let session = connect(&server.address(), T).await;
     let mut waiting = Vec::new();
     for (place, data) in data.iter().enumerate() {
         let path = lock_path(&mut raw, "data", place);
@@ -195,9 +191,8 @@ async fn whatever_a_claim_says_of_itself_it_is_waited_for() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_that_may_not_be_read_is_waited_for() {
-    let (mut raw, session) = (raw(), connect(&SERVER.address(), T).await);
+async fn a_claim_that_may_not_be_read_is_waited_for(server: &'static TestServer) {
+    let (mut raw, session) = (raw(server), connect(&server.address(), T).await);
     let lock = Lock::new(&session, "/unread").unwrap();
     raw.create_all("/unread");
     let write = 2;
@@ -208,11 +203,10 @@ async fn a_claim_that_may_not_be_read_is_waited_for() {
     request.await.unwrap().release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_that_is_deleted_while_it_waits_is_made_anew() {
-    let (mut raw, holder) = (raw(), lock("/deleted").await);
+async fn a_claim_that_is_deleted_while_it_waits_is_made_anew(server: &'static TestServer) {
+    let (mut raw, holder) = (raw(server), lock(server, "/deleted").await);
     let guard = acquire(&holder).await;
-    let mut request = wait(&lock("/deleted").await, SHORT).await;
+    let mut request = wait(&lock(server, "/deleted").await, SHORT).await;
     let mut claims = Vec::new();
     for _ in 0..3 {
         let claim = other_child(&mut raw, "/deleted", &[guard.znode()]).unwrap();
@@ -230,11 +224,10 @@ async fn a_claim_that_is_deleted_while_it_waits_is_made_anew() {
 
 /// An operator writes to a waiter's claim and deletes it, and then the one
 /// ahead of it. The waiter hears of it all at once, or of the writing first.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_lock_is_granted_to_a_claim_that_is_gone() {
+async fn no_lock_is_granted_to_a_claim_that_is_gone(server: &'static TestServer) {
     for at_once in [true, false] {
         let path = format!("/gone/{at_once}");
-        let (mut raw, proxy) = (raw(), Proxy::start(&SERVER.address()));
+        let (mut raw, proxy) = (raw(server), Proxy::start(&server.address()));
         raw.create_all(&path);
         let ahead = raw.create(&format!("{path}/x-"), b"", EPHEMERAL_SEQUENTIAL);
         let ahead = ahead.unwrap();
@@ -265,9 +258,8 @@ async fn no_lock_is_granted_to_a_claim_that_is_gone() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_path_that_is_deleted_is_made_again() {
-    let (mut raw, proxy) = (raw(), Proxy::start(&SERVER.address()));
+async fn a_lock_path_that_is_deleted_is_made_again(server: &'static TestServer) {
+    let (mut raw, proxy) = (raw(server), Proxy::start(&server.address()));
     let session = Session::connect(proxy.address()).await.unwrap();
     let lock = Lock::new(&session, "/removed/lock").unwrap();
     let mut tokens = Vec::new();
@@ -299,9 +291,8 @@ async fn a_lock_path_that_is_deleted_is_made_again() {
     next.release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_path_may_have_data_of_its_own() {
-    let (mut raw, lock) = (raw(), lock("/file/lock").await);
+async fn a_lock_path_may_have_data_of_its_own(server: &'static TestServer) {
+    let (mut raw, lock) = (raw(server), lock(server, "/file/lock").await);
     raw.create("/file", b"one thing", PERSISTENT).unwrap();
     raw.create("/file/lock", b"another", PERSISTENT).unwrap();
     let guard = acquire(&lock).await;
@@ -325,9 +316,10 @@ fn count(proxy: &Proxy, opcode: i32) -> usize {
         .count()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lock_path_that_lets_nobody_delete_is_told_of_and_asked_once_a_heartbeat() {
-    let proxy = Proxy::start(&SERVER.address());
+async fn a_lock_path_that_lets_nobody_delete_is_told_of_and_asked_once_a_heartbeat(
+    server: &'static TestServer,
+) {
+    let proxy = Proxy::start(&server.address());
     let session = connect(&proxy.address(), T * 3).await;
     let no_delete = [Acl::new(Perms::READ | Perms::CREATE, "world", "anyone")];
     let lock = Lock::new(&session, "/kept").unwrap();
@@ -350,5 +342,19 @@ async fn a_lock_path_that_lets_nobody_delete_is_told_of_and_asked_once_a_heartbe
     println!("{deletes} deletes of 2 claims in {heartbeats} heartbeats");
     assert!(deletes >= 2 && deletes <= 2 * (heartbeats + 1));
     session.close().await;
-    assert_eq!(raw().children("/kept"), Some(Vec::new()));
+    assert_eq!(raw(server).children("/kept"), Some(Vec::new()));
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    children_that_are_no_claims_are_in_nobodys_way
+    a_name_that_ends_as_a_number_does_is_waited_for_however_it_begins
+    a_claim_that_stays_and_has_children_is_waited_for_until_it_is_deleted
+    whatever_a_claim_says_of_itself_it_is_waited_for
+    a_claim_that_may_not_be_read_is_waited_for
+    a_claim_that_is_deleted_while_it_waits_is_made_anew
+    no_lock_is_granted_to_a_claim_that_is_gone
+    a_lock_path_that_is_deleted_is_made_again
+    a_lock_path_may_have_data_of_its_own
+    a_lock_path_that_lets_nobody_delete_is_told_of_and_asked_once_a_heartbeat;
 }

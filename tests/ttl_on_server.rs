@@ -1,4 +1,5 @@
-//! Locks that are held for a limited time, on a real ZooKeeper server.
+//! Locks that are held for a limited time, on a real ZooKeeper server and on
+//! the embedded one.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,17 +11,13 @@
 
 mod support;
 
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use support::proxy::Proxy;
 use support::raw::{EPHEMERAL_SEQUENTIAL, RawClient};
-use support::zookeeper::ZooKeeper;
+use support::server::{TestServer, on_both_servers};
 use tokio::time::timeout;
 use zklock::{Guard, Lock, LostReason, Session};
-
-/// One server for all tests of this file; each has a path of its own.
-static SERVER: LazyLock<ZooKeeper> = LazyLock::new(ZooKeeper::start);
 
 /// The timeout of the sessions that wait, and that claims speak of.
 const T: Duration = Duration::from_secs(1);
@@ -29,8 +26,8 @@ const TTL: Duration = Duration::from_millis(800);
 const LONG: Duration = Duration::from_secs(30);
 
 /// Of those who wait and do as the others' claims say.
-async fn lock(path: &str) -> Lock {
-    lock_in_session(&SERVER.address(), T, path).await
+async fn lock(server: &TestServer, path: &str) -> Lock {
+    lock_in_session(&server.address(), T, path).await
 }
 
 /// Of those who hold, and whom nobody else ends.
@@ -54,8 +51,8 @@ struct Foreign {
 }
 
 impl Foreign {
-    fn join(path: &str, data: &str) -> Self {
-        let mut raw = RawClient::connect(&SERVER.address());
+    fn join(server: &TestServer, path: &str, data: &str) -> Self {
+        let mut raw = RawClient::connect(&server.address());
         raw.create_all(path);
         let claim = raw.create(&format!("{path}/x-"), data.as_bytes(), EPHEMERAL_SEQUENTIAL);
         let claim = claim.unwrap();
@@ -73,9 +70,10 @@ fn limited() -> String {
     format!(r#"{{"ttl_ms":{ttl},"session_timeout_ms":{timeout}}}"#)
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_holder_that_never_releases_ends_at_its_ttl_and_the_next_gets_the_lock() {
-    let lock = lock_in_long_session(&SERVER.address(), "/kept").await;
+async fn a_holder_that_never_releases_ends_at_its_ttl_and_the_next_gets_the_lock(
+    server: &'static TestServer,
+) {
+    let lock = lock_in_long_session(&server.address(), "/kept").await;
     let start = Instant::now();
     let guard = lock.acquire().ttl(TTL).timeout(LONG).await.unwrap();
     assert!(guard.remaining().unwrap() <= TTL);
@@ -91,11 +89,12 @@ async fn a_holder_that_never_releases_ends_at_its_ttl_and_the_next_gets_the_lock
     next.release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_holder_without_a_guard_ends_at_its_ttl_and_the_next_gets_the_lock() {
+async fn a_holder_without_a_guard_ends_at_its_ttl_and_the_next_gets_the_lock(
+    server: &'static TestServer,
+) {
     for leaked in [false, true] {
         let path = format!("/detached/{leaked}");
-        let lock = lock_in_long_session(&SERVER.address(), &path).await;
+        let lock = lock_in_long_session(&server.address(), &path).await;
         let start = Instant::now();
         let request = lock.acquire().owner("user1").ttl(TTL).timeout(LONG);
         let guard = request.await.unwrap();
@@ -115,10 +114,9 @@ async fn a_holder_without_a_guard_ends_at_its_ttl_and_the_next_gets_the_lock() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_holder_that_is_stuck_is_removed_after_its_ttl_and_timeout() {
-    let mut stuck = Foreign::join("/stuck", &limited());
-    let locks = [lock("/stuck").await, lock("/stuck").await];
+async fn a_holder_that_is_stuck_is_removed_after_its_ttl_and_timeout(server: &'static TestServer) {
+    let mut stuck = Foreign::join(server, "/stuck", &limited());
+    let locks = [lock(server, "/stuck").await, lock(server, "/stuck").await];
     let start = Instant::now();
     let [first, second] = locks.map(|lock| {
         tokio::spawn(async move {
@@ -140,12 +138,13 @@ async fn a_holder_that_is_stuck_is_removed_after_its_ttl_and_timeout() {
     stuck.raw.ping();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_that_waits_is_never_removed_and_has_its_time_from_the_head_on() {
+async fn a_claim_that_waits_is_never_removed_and_has_its_time_from_the_head_on(
+    server: &'static TestServer,
+) {
     let limit = TTL + T;
-    let mut holder = Foreign::join("/patient", "127.0.0.1");
-    let mut waiter = Foreign::join("/patient", &limited());
-    let lock = lock("/patient").await;
+    let mut holder = Foreign::join(server, "/patient", "127.0.0.1");
+    let mut waiter = Foreign::join(server, "/patient", &limited());
+    let lock = lock(server, "/patient").await;
     let mut request = lock.acquire().ttl(TTL).timeout(LONG).into_future();
     // Longer than any of them may hold it.
     let answer = timeout(limit * 3 / 2, &mut request).await;
@@ -166,18 +165,17 @@ async fn a_claim_that_waits_is_never_removed_and_has_its_time_from_the_head_on()
     guard.release().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_holder_that_is_removed_hears_of_it() {
+async fn a_holder_that_is_removed_hears_of_it(server: &'static TestServer) {
     // Its claim says less than the holder counts.
     let counted = r#""ttl_ms":60000,"session_timeout_ms":60000"#;
     let (ttl, timeout_ms) = (TTL.as_millis(), T.as_millis());
     let says = format!(r#""ttl_ms":{ttl:<5},"session_timeout_ms":{timeout_ms:<5}"#);
-    let proxy = Proxy::start_rewriting(&SERVER.address(), counted, &says);
+    let proxy = Proxy::start_rewriting(&server.address(), counted, &says);
     let holder = lock_in_long_session(&proxy.address(), "/told").await;
     let request = holder.acquire().ttl(Duration::from_secs(60));
     let guard = request.timeout(LONG).await.unwrap();
     let start = Instant::now();
-    let next = acquire(&lock("/told").await).await;
+    let next = acquire(&lock(server, "/told").await).await;
     assert!(start.elapsed() >= TTL + T, "{:?}", start.elapsed());
     let lost = timeout(LONG, guard.lost()).await.unwrap();
     assert_eq!(lost, LostReason::ClaimDeleted);
@@ -188,4 +186,13 @@ async fn a_holder_that_is_removed_hears_of_it() {
 
 fn ratio(time: Duration, unit: Duration) -> f64 {
     time.as_secs_f64() / unit.as_secs_f64()
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    a_holder_that_never_releases_ends_at_its_ttl_and_the_next_gets_the_lock
+    a_holder_without_a_guard_ends_at_its_ttl_and_the_next_gets_the_lock
+    a_holder_that_is_stuck_is_removed_after_its_ttl_and_timeout
+    a_claim_that_waits_is_never_removed_and_has_its_time_from_the_head_on
+    a_holder_that_is_removed_hears_of_it;
 }

@@ -1,4 +1,4 @@
-//! The same on a real server, with the real driver: at each frame of a run the
+//! The same on servers of both kinds, with the real driver: at each frame of a run the
 //! future or the guard is dropped, or the deadline passes, on a connection that
 //! stands or that is cut right there. (`tests/cuts.rs` cuts it at every byte.)
 
@@ -14,7 +14,7 @@ use crate::cases::{Act, Fault, Place, Position, Strike, Table};
 use crate::gate::{Gate, Guardian, Passage, Stop, Verdict};
 use crate::support::becomes_true;
 use crate::support::raw::RawClient;
-use crate::support::zookeeper::ZooKeeper;
+use crate::support::server::{TestServer, on_both_servers};
 
 /// No heartbeat falls into a run, and no lease ends.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ struct Recording {
 
 /// What runs of one server share.
 struct Stage {
-    server: ZooKeeper,
+    server: TestServer,
     /// Where the rivals live.
     rivals: Session,
 }
@@ -144,8 +144,7 @@ async fn suspended(session: &Session) {
 }
 
 impl Stage {
-    async fn new() -> Self {
-        let server = ZooKeeper::start();
+    async fn new(server: TestServer) -> Self {
         let rivals = Session::connect(server.address()).await.unwrap();
         Self { server, rivals }
     }
@@ -266,9 +265,8 @@ fn session_id(session: &Session) -> i64 {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn at_every_frame_of_a_real_run() {
-    let stage = Arc::new(Stage::new().await);
+async fn at_every_frame_of_a_real_run(server: &'static TestServer) {
+    let stage = Arc::new(Stage::new(server.another()).await);
     let recording = Arc::new(stage.record().await);
     let turns = Arc::new(Semaphore::new(AT_ONCE));
     let mut cases = JoinSet::new();
@@ -302,5 +300,10 @@ async fn at_every_frame_of_a_real_run() {
     let missing = table.missing(&recording.frames, |frame| recording.required(frame));
     assert!(missing.is_empty(), "there was no {missing:#?}");
     let (frames, cases) = (recording.frames.len(), table.len());
-    println!("on a real server: {frames} frames, {cases} cases");
+    println!("with the real driver: {frames} frames, {cases} cases");
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    at_every_frame_of_a_real_run;
 }

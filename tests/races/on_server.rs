@@ -1,8 +1,8 @@
-//! The same on a real server, with the futures that users await.
+//! The same on servers of both kinds, with the futures that users await.
 
 use std::future::{IntoFuture, poll_fn};
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use zklock::{AcquireError, Guard, Lock, Session};
 use crate::support::eventually;
 use crate::support::proxy::{Direction, Proxy};
 use crate::support::raw::{EPHEMERAL_SEQUENTIAL, RawClient};
-use crate::support::zookeeper::ZooKeeper;
+use crate::support::server::{TestServer, on_both_servers};
 
 /// Each with a lock of its own.
 const LANES: usize = 4;
@@ -27,18 +27,14 @@ const LONG: Duration = Duration::from_secs(30);
 /// Long enough for a server on this machine to have answered.
 const SHORT: Duration = Duration::from_millis(300);
 
-/// For all tests of this file but one; each has paths of its own.
-static SERVER: LazyLock<ZooKeeper> = LazyLock::new(ZooKeeper::start);
-
-async fn lock(path: &str) -> Lock {
-    let session = Session::connect(SERVER.address()).await.unwrap();
+async fn lock(server: &TestServer, path: &str) -> Lock {
+    let session = Session::connect(server.address()).await.unwrap();
     Lock::new(&session, path).unwrap()
 }
 
-/// Their sessions live on.
-fn no_watch_is_left(path: &str) {
-    let watches = SERVER.four_letter_word("wchp");
-    assert!(!watches.contains(path), "{watches}");
+/// Their sessions live on, and there are no others.
+fn no_watch_is_left(server: &TestServer) {
+    eventually("no watch is left", || server.watch_count() == 0);
 }
 
 #[derive(Clone, Copy, Default)]
@@ -56,11 +52,13 @@ impl Count {
 
 /// Lets the two come ever closer: each time the one that has won gets a worse
 /// start.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_request_is_answered_once_by_grant_or_deadline_and_leaves_no_claim() {
+async fn each_request_is_answered_once_by_grant_or_deadline_and_leaves_no_claim(
+    server: &'static TestServer,
+) {
+    let server = Arc::new(server.another());
     let mut lanes = JoinSet::new();
     for lane in 0..LANES {
-        lanes.spawn(race_both(format!("/races/{lane}")));
+        lanes.spawn(race_both(Arc::clone(&server), format!("/races/{lane}")));
     }
     let (mut on_hand_off, mut on_creation) = (Count::default(), Count::default());
     while let Some(lane) = lanes.join_next().await {
@@ -70,6 +68,7 @@ async fn each_request_is_answered_once_by_grant_or_deadline_and_leaves_no_claim(
             sum.timed_out += count.timed_out;
         }
     }
+    no_watch_is_left(&server);
     for (what, count) in [("hand-off", on_hand_off), ("creation", on_creation)] {
         let Count { granted, timed_out } = count;
         println!("deadline against {what}: {granted} granted, {timed_out} timed out");
@@ -78,9 +77,9 @@ async fn each_request_is_answered_once_by_grant_or_deadline_and_leaves_no_claim(
     }
 }
 
-async fn race_both(path: String) -> (Count, Count) {
-    let (held, lock) = (lock(&path).await, lock(&path).await);
-    let mut raw = RawClient::connect(&SERVER.address());
+async fn race_both(server: Arc<TestServer>, path: String) -> (Count, Count) {
+    let (held, lock) = (lock(&server, &path).await, lock(&server, &path).await);
+    let mut raw = RawClient::connect(&server.address());
 
     let (mut on_hand_off, mut on_creation) = (Count::default(), Count::default());
     let mut hold = PATIENCE;
@@ -103,7 +102,6 @@ async fn race_both(path: String) -> (Count, Count) {
     timeout(LONG, emptied(&mut raw, &path))
         .await
         .expect("no claim is left");
-    no_watch_is_left(&path);
     (on_hand_off, on_creation)
 }
 
@@ -156,12 +154,14 @@ async fn only_answer(mut request: Acquiring) -> Option<Guard> {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_claim_that_goes_before_it_is_watched_is_no_wait_and_leaves_no_watch() {
-    let mut raw = RawClient::connect(&SERVER.address());
+async fn a_claim_that_goes_before_it_is_watched_is_no_wait_and_leaves_no_watch(
+    server: &'static TestServer,
+) {
+    let server = server.another();
+    let mut raw = RawClient::connect(&server.address());
     raw.create_all("/unwatched");
     let ahead = raw.create("/unwatched/x-", b"", EPHEMERAL_SEQUENTIAL);
-    let proxy = Proxy::start(&SERVER.address());
+    let proxy = Proxy::start(&server.address());
     let session = Session::connect(proxy.address()).await.unwrap();
     let lock = Lock::new(&session, "/unwatched").unwrap();
     proxy.hold(Direction::ToClient);
@@ -176,12 +176,11 @@ async fn a_claim_that_goes_before_it_is_watched_is_no_wait_and_leaves_no_watch()
     proxy.release(Direction::ToClient);
     let guard = request.await.unwrap().unwrap();
     guard.release().await.unwrap();
-    no_watch_is_left("/unwatched");
+    no_watch_is_left(&server);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deadline_holds_whatever_the_server_does() {
-    let mut server = ZooKeeper::start();
+async fn a_deadline_holds_whatever_the_server_does(server: &'static TestServer) {
+    let mut server = server.another();
     let proxy = Proxy::start(&server.address());
     let session = Session::connect(proxy.address()).await.unwrap();
     let lock = Lock::new(&session, "/deaf").unwrap();
@@ -209,4 +208,11 @@ async fn times_out(lock: &Lock) {
         let waited = start.elapsed();
         assert!(waited >= SHORT && waited < SHORT * 30, "{waited:?}");
     }
+}
+
+on_both_servers! {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    each_request_is_answered_once_by_grant_or_deadline_and_leaves_no_claim
+    a_claim_that_goes_before_it_is_watched_is_no_wait_and_leaves_no_watch
+    a_deadline_holds_whatever_the_server_does;
 }
