@@ -2,8 +2,8 @@
 //!
 //! Ours are `_c_<32 hex>-lock-<10 digits>`, or as kazoo has them. The 32 digits
 //! are the session id and a counter, unique without a random number, so that
-//! every listing shows which claims are ours. Other clients' claims carry other prefixes; what
-//! counts is the number that the server put behind them.
+//! every listing shows which claims are ours. Other clients' claims carry other
+//! prefixes; what counts is the number that the server put behind them.
 
 /// What the server's `%010d` printed behind the name that a client asked for:
 /// the number of children that had been created before, a signed 32-bit count.

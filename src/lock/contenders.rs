@@ -19,7 +19,8 @@ pub struct Queue {
     /// lock, or is about to.
     pub contenders: Vec<Contender>,
     /// Names of children that are no claims, and that nobody waits for. What
-    /// is not UTF-8 in them is replaced.
+    /// is not UTF-8 in them is replaced; a claim with such a name is among them,
+    /// since nobody can ask for it, though it is waited for.
     pub others: Vec<String>,
     /// How many claims the path can number before its numbers run out. The
     /// order is that of creation then, which other clients do not know: let the

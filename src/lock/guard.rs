@@ -71,7 +71,7 @@ impl Guard {
     /// How long the lock is held for sure, should nothing more be heard of the
     /// servers. In a healthy session this is renewed all the time, and between
     /// a quarter and 19/20 of the session timeout, unless the session has only
-    /// pings for evidence.
+    /// pings for evidence, or what is left of the lock's TTL is less.
     ///
     /// # Errors
     ///
@@ -108,8 +108,8 @@ impl Guard {
 
     /// Releases the lock and waits until its claim is gone from the queue, or
     /// its session is over or closed, which takes the claim with it, at the
-    /// latest when its timeout has passed. Releasing a lock that was lost succeeds too: what
-    /// matters is that no claim is left.
+    /// latest when its timeout has passed. Releasing a lock that was lost
+    /// succeeds too: what matters is that no claim is left.
     ///
     /// # Errors
     ///
@@ -127,9 +127,10 @@ impl Guard {
         released.await.unwrap_or(Ok(()))
     }
 
-    /// Keeps the lock held beyond the guard: until [`Lock::release_owner`], or
-    /// the session's end. For services that lock in one place and unlock in
-    /// another; a lock taken without an owner is held until the session ends.
+    /// Keeps the lock held beyond the guard: until [`Lock::release_owner`], the
+    /// end of its TTL or the session's end. For services that lock in one place
+    /// and unlock in another; a lock taken without an owner or a TTL is held
+    /// until the session ends.
     ///
     /// [`Lock::release_owner`]: crate::Lock::release_owner
     pub fn detach(mut self) {

@@ -143,9 +143,10 @@ impl Lock {
     ///
     /// [`QueueError::TimedOut`] if no server answers in time,
     /// [`QueueError::Refused`] if the ACL of the lock path allows no reading,
-    /// and [`QueueError::Closed`] if the session is closed. A lock path that is
-    /// missing is an empty queue, and a claim that may not be read is shown
-    /// without its data.
+    /// [`QueueError::TooLong`] if the listing is a longer frame than the session
+    /// takes, and [`QueueError::Closed`] if the session is closed. A lock path
+    /// that is missing is an empty queue, and a claim that may not be read is
+    /// shown without its data.
     ///
     /// # Cancel safety
     ///
@@ -231,12 +232,16 @@ impl Acquire {
     /// guard and the session last. Zero is an error.
     ///
     /// The guard is lost when so much time has passed since the grant, and the
-    /// claim deleted. (Somewhat sooner if the news that it is its turn took
-    /// longer than the session timeout: those behind count from then.) Should the process be too stuck for that and its session
+    /// claim deleted. Should the process be too stuck for that and its session
     /// live on, those who wait delete the claim, by their own clocks, once they
     /// have seen it at the head of the queue for the TTL and the session
     /// timeout. Only zklock does that; other clients know of no TTL, or count
     /// it otherwise.
+    ///
+    /// Since those who wait count from when the claim came to the head, a grant
+    /// that is late, as after a break of the connection at the wrong time, is
+    /// for less than the TTL, and none at all if that is over: the request then
+    /// queues anew.
     pub const fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self

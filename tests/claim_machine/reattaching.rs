@@ -51,6 +51,19 @@ fn an_event_of_the_old_connection_proves_nothing_on_the_new_one() {
 }
 
 #[test]
+fn a_claim_to_be_deleted_does_not_wait_for_the_look_after_another() {
+    let mut client = Client::connected();
+    client.wait((1, 4), ["x-0000000001", "x-0000000002", OTHER]);
+    client.event(EventType::NodeDeleted, &format!("/l/{OTHER}"));
+    client.batch();
+    client.listed(["x-0000000001"]);
+    client.expect(["delete /l/#1:4", "create /l/#2", "list /l"]);
+    client.cut();
+    client.reattach();
+    client.expect(["delete /l/#1:4", "sync /l", "list /l"]);
+}
+
+#[test]
 fn a_held_lock_survives_a_reattach() {
     let mut client = Client::connected();
     let (id, czxid) = client.hold("/l", 1);

@@ -333,9 +333,7 @@ fn connections_ended(client: &mut Client) -> usize {
             .iter()
             .any(|(_, request)| matches!(request, zklock::proto::Request::GetChildren { .. }));
         if lists {
-            client
-                .in_flight
-                .retain(|(_, request)| !matches!(request, zklock::proto::Request::Sync { .. }));
+            client.synced();
             ended += 1;
             client.hear_too_long();
             client.reattach();
@@ -357,6 +355,32 @@ fn a_create_in_doubt_where_nothing_can_be_listed_ends_no_connection_after_the_fi
     assert_eq!(client.notices().len(), 1, "{id:?} failed");
     client.reattach();
     assert_eq!(connections_ended(&mut client), 0);
+}
+
+#[test]
+fn a_create_in_doubt_where_nothing_can_be_listed_is_looked_for_again_in_a_while() {
+    let mut client = Client::connected();
+    let id = client.acquire("/l");
+    client.batch();
+    client.cut();
+    client.reattach();
+    // Not when a heartbeat is due anyway.
+    client.advance(BEAT / 4);
+    client.batch();
+    client.synced();
+    client.hear_too_long();
+    let again = client.now + BEAT * 60;
+    client.notices();
+    client.reattach();
+    client.advance(again - client.now - BEAT / 1000);
+    client.expect_nothing();
+    client.advance(BEAT / 1000);
+    client.expect(["sync /l", "list /l"]);
+    client.synced();
+    client.listed(["#1:4"]);
+    client.expect(["delete /l/#1:4"]);
+    client.deleted();
+    client.expect_notices([left(id)]);
 }
 
 #[test]

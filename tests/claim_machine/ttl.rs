@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use zklock::lock::{LostReason, Notice};
 use zklock::proto::{ErrorCode, EventType, Request};
+use zklock::session::Timestamp;
 
-use crate::support::scripted::client::{Client, left, lost};
+use crate::support::scripted::client::{Client, left, lost, place_lost};
 use crate::support::scripted::{BEAT, T};
 use crate::{FURTHER, OTHER, nothing_is_left};
 
@@ -282,43 +283,85 @@ fn a_holder_that_is_removed_is_told_by_its_watch() {
     client.expect_notices([lost(id, LostReason::ClaimDeleted), left(id)]);
 }
 
-#[test]
-fn a_grant_that_is_late_ends_before_those_behind_remove_the_claim() {
-    let mut client = Client::connected();
-    let id = client.acquire_with("/l", |request| request.metadata.ttl = Some(TTL));
-    client.queue((1, 4), [OTHER]);
-    // OTHER goes, and everyone else sees the own claim at the head.
+/// Comes to the head of the queue, and is seen there by others, but each of its
+/// connections breaks before it can look; each handshake keeps its session
+/// alive. Then it looks. Returns when it came to the head.
+fn come_to_the_head_unheard(client: &mut Client) -> Timestamp {
     client.advance(BEAT * 3);
-    client.batch();
     let first_seen = client.now;
-    // This one does not: its connections break before it can look. But each
-    // handshake keeps its session alive.
     for _ in 0..4 {
         client.cut();
         client.advance_in_silence(BEAT * 2);
         client.reattach();
     }
-    client.batch();
+    client.expect(["sync /l", "list /l", "exists /l/#1:4 watch"]);
     client.synced();
     client.listed(["#1:4"]);
-    client.seen(101);
-    let removed = first_seen + TTL + T;
-    match &client.notices()[..] {
-        // The claim may as well be given up.
-        [] | [Notice::PlaceLost { .. }] => {}
-        [
-            Notice::Granted {
-                until: Some(until), ..
-            },
-        ] => {
-            assert!(
-                *until < removed,
-                "ends {:?} after its removal",
-                *until - removed
-            );
-        }
-        other => panic!("{other:?} {id:?}"),
-    }
+    first_seen
+}
+
+#[test]
+fn a_grant_that_is_late_ends_before_those_behind_remove_the_claim() {
+    let mut client = Client::connected();
+    client.acquire_with("/l", |request| request.metadata.ttl = Some(TTL));
+    client.queue((1, 4), [OTHER]);
+    let first_seen = come_to_the_head_unheard(&mut client);
+    let [Notice::Granted { until, .. }] = client.notices()[..] else {
+        panic!("not granted");
+    };
+    let (until, removed) = (until.unwrap(), first_seen + TTL + T);
+    assert!(
+        until < removed,
+        "ends {:?} after its removal",
+        until - removed
+    );
+    assert!(until > client.now, "granted for no time");
+}
+
+#[test]
+fn a_claim_that_those_behind_may_be_removing_is_given_up() {
+    let mut client = Client::connected();
+    let id = client.acquire_with("/l", |request| request.metadata.ttl = Some(BEAT));
+    client.queue((1, 4), [OTHER]);
+    come_to_the_head_unheard(&mut client);
+    client.expect_notices([place_lost(id)]);
+    client.expect(["delete /l/#1:4", "create /l/#2", "list /l"]);
+}
+
+#[test]
+fn a_ttl_of_no_time_is_a_grant_that_ends_at_once_and_no_loop() {
+    let mut client = Client::connected();
+    let id = client.acquire_with("/l", |request| request.metadata.ttl = Some(Duration::ZERO));
+    client.batch();
+    client.created(0);
+    client.listed(["#1:0"]);
+    assert!(matches!(client.notices()[..], [Notice::Granted { .. }]));
+    client.advance(MOMENT);
+    client.expect_notices([lost(id, LostReason::TtlExpired)]);
+    client.expect(["exists /l/#1:0 watch"]);
+    client.expect(["delete /l/#1:0"]);
+}
+
+#[test]
+fn time_in_the_queue_is_no_part_of_the_ttl_where_the_lock_path_is_watched() {
+    let mut client = Client::connected();
+    client.acquire_with("/l", |request| request.metadata.ttl = Some(TTL));
+    client.batch();
+    let czxid = client.created(4);
+    client.listed([OTHER, "#1:4"]);
+    client.batch();
+    client.seen(czxid);
+    client.refused(ErrorCode::NoAuth);
+    client.batch();
+    client.listed([OTHER, "#1:4"]);
+    client.advance(T);
+    client.head_without_a_ttl(OTHER);
+    client.advance(BEAT * 3);
+    client.event(EventType::NodeChildrenChanged, "/l");
+    client.expect(["list /l watch"]);
+    client.listed(["#1:4"]);
+    let until = Some(client.now + TTL);
+    assert!(matches!(client.notices()[..], [Notice::Granted { until: at, .. }] if at == until));
 }
 
 #[test]

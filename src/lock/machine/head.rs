@@ -3,10 +3,11 @@
 //!
 //! A holder with a TTL stops by its own clock. If its claim stays all the same,
 //! whoever waits removes it, no sooner than TTL and session timeout after the
-//! waiter first saw it there, by the waiter's clock: a claim that came to the
-//! head is granted within its session's timeout, or its session is over. Only
-//! the head is ever removed. What is measured starts over with each connection,
-//! since an outage keeps sessions alive for longer.
+//! waiter first saw it there, by the waiter's clock. A holder that is granted
+//! late, since its claim came to the head while it could not look, does not
+//! count from its grant, but from before a session timeout after that; see
+//! [`ClaimMachine::note_place`]. Only the head is ever removed. What is measured
+//! starts over with each connection.
 
 use std::sync::Arc;
 use std::time::Duration;

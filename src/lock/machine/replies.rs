@@ -14,7 +14,6 @@ use crate::session::Outcome;
 impl ClaimMachine {
     /// Takes what became of one of its requests.
     pub(in crate::lock) fn completed(&mut self, op: Op, outcome: Outcome, cx: &mut Context<'_>) {
-        self.note_place(cx);
         match op {
             Op::Create(counter) => self.created(counter, outcome, cx),
             Op::CreateParent(level) => self.parent_created(level, &outcome, cx),

@@ -81,9 +81,9 @@ impl ClaimMachine {
         let Some(czxid) = claim.czxid.filter(|_| cx.lease_holds()) else {
             return;
         };
-        let ttl = self.request.metadata.ttl;
+        let (late, ttl) = (self.counts_from < cx.now, self.request.metadata.ttl);
         let until = ttl.map(|ttl| cx.now.min(self.counts_from) + ttl);
-        if until.is_some_and(|until| until <= cx.now) {
+        if late && until.is_some_and(|until| until <= cx.now) {
             // Those behind may be about to remove it.
             return self.claim_missed(cx);
         }
