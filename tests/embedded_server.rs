@@ -113,11 +113,14 @@ async fn an_expired_session_is_lost_and_the_next_in_line_gets_the_lock() {
 
     assert!(server.expire(id).await);
     assert!(!server.expire(id).await, "it is gone");
+    let expired = tokio::time::Instant::now();
     assert_eq!(
         lost(&guard).await,
         LostReason::Session(SessionLost::Expired)
     );
     waiting.await.unwrap().release().await.unwrap();
+    // Its client has come back at once, and not after a silence.
+    assert!(expired.elapsed() < TIMEOUT / 10, "{:?}", expired.elapsed());
     reaches(
         &holder,
         |state| matches!(state, SessionState::Connected { session_id, .. } if *session_id != id),

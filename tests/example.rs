@@ -73,6 +73,7 @@ impl Terminal {
 
     /// The exit code, and what was printed that [`line`](Self::line) left.
     fn end(mut self) -> (Option<i32>, String) {
+        eventually("it ends", || self.process.try_wait().unwrap().is_some());
         let code = self.process.wait().unwrap().code();
         let mut rest = String::new();
         self.output.read_to_string(&mut rest).unwrap();
