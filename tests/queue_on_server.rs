@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use support::eventually;
 use support::raw::{EPHEMERAL_SEQUENTIAL, RawClient};
 use support::server::{TestServer, on_both_servers};
-use zklock::{AcquireError, Dialect, Lock, QueueError, Session, SessionState};
+use zklock::{AcquireError, Dialect, Lock, LostReason, QueueError, Session, SessionState};
 
 async fn lock(server: &TestServer, path: &str) -> (Session, Lock) {
     let session = Session::connect(server.address()).await.unwrap();
@@ -65,10 +65,27 @@ async fn holder_and_waiters_are_shown_in_order_with_what_they_say(server: &'stat
     waiting.await.unwrap().unwrap().release().await.unwrap();
 }
 
-async fn a_closed_session_shows_no_queue(server: &'static TestServer) {
+async fn an_operator_breaks_a_claim_and_its_holder_is_told(server: &'static TestServer) {
+    let (_session, held) = lock(server, "/broken").await;
+    let guard = held.acquire().await.unwrap();
+    let (_operators, looked_at) = lock(server, "/broken").await;
+    let holder = looked_at.queue().await.unwrap().contenders.remove(0);
+    assert_eq!(looked_at.break_claim(&holder).await, Ok(true));
+    assert_eq!(guard.lost().await, LostReason::ClaimDeleted);
+    let guard = held.acquire().await.unwrap();
+    assert_eq!(looked_at.break_claim(&holder).await, Ok(false));
+    assert_eq!(guard.check(), Ok(()));
+}
+
+async fn a_closed_session_shows_no_queue_and_breaks_no_claim(server: &'static TestServer) {
     let (session, lock) = lock(server, "/closed").await;
+    let guard = lock.acquire().await.unwrap();
+    let holder = lock.queue().await.unwrap().contenders.remove(0);
     session.close().await;
+    assert_eq!(guard.lost_reason(), Some(LostReason::Closed));
     assert_eq!(lock.queue().await.unwrap_err(), QueueError::Closed);
+    let broken = lock.break_claim(&holder).await;
+    assert_eq!(broken.unwrap_err(), QueueError::Closed);
 }
 
 async fn a_queue_that_does_not_fit_into_a_frame_ends_requests_and_no_hold(
@@ -106,6 +123,7 @@ async fn a_queue_that_does_not_fit_into_a_frame_ends_requests_and_no_hold(
 on_both_servers! {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     holder_and_waiters_are_shown_in_order_with_what_they_say
-    a_closed_session_shows_no_queue
+    an_operator_breaks_a_claim_and_its_holder_is_told
+    a_closed_session_shows_no_queue_and_breaks_no_claim
     a_queue_that_does_not_fit_into_a_frame_ends_requests_and_no_hold;
 }

@@ -7,6 +7,7 @@ use super::claim::Dialect;
 use super::contenders::Queue;
 use super::error::{AcquireError, LostReason, QueueError, ReleaseError};
 use super::metadata::Metadata;
+use super::removal::{RemovalId, RemovalRequest, RemovalStep};
 use super::survey::{SurveyId, SurveyRequest, SurveyStep};
 use super::token::FencingToken;
 use crate::proto::{Acl, ZnodePath};
@@ -108,6 +109,13 @@ pub enum Notice {
         /// What it has found.
         result: Result<Queue, QueueError>,
     },
+    /// A removal is done: its only notice.
+    Removed {
+        /// Which removal.
+        id: RemovalId,
+        /// Whether it has deleted the claim; not if that was gone before.
+        result: Result<bool, QueueError>,
+    },
 }
 
 /// What the users of locks ask for.
@@ -120,6 +128,8 @@ pub enum Command {
     Leave(AcquisitionId),
     /// Look at the queue of a lock.
     Survey(SurveyRequest),
+    /// Delete a claim, whoever made it.
+    Remove(RemovalRequest),
 }
 
 /// Whose request a reply is for.
@@ -131,6 +141,8 @@ pub enum Token {
     Orphan(Arc<str>),
     /// A request of a survey's.
     Survey(SurveyStep),
+    /// A request of a removal's.
+    Removal(RemovalStep),
 }
 
 /// Which of an acquisition's requests a reply belongs to.

@@ -9,6 +9,7 @@ use super::effects::{Effects, LiveSession};
 use super::error::{AcquireError, QueueError};
 use super::machine::{ClaimInput, ClaimMachine, Context, Phase};
 use super::queue;
+use super::removal::{RemovalRequest, Removals};
 use super::survey::{SurveyRequest, Surveys};
 use crate::proto::{Children, Reply, Request, WatcherEvent};
 use crate::session::{Outcome, Recipe, RecipeInput, SessionEvent, Timestamp};
@@ -31,6 +32,7 @@ pub struct Claims {
     closed: bool,
     effects: Effects,
     surveys: Surveys,
+    removals: Removals,
 }
 
 impl Claims {
@@ -102,6 +104,10 @@ impl Claims {
             Token::Survey(step) => {
                 let (live, effects) = (self.live, &mut self.effects);
                 return self.surveys.completed(step, outcome, live, now, effects);
+            }
+            Token::Removal(step) => {
+                let (live, effects) = (self.live, &mut self.effects);
+                return self.removals.completed(step, outcome, live, now, effects);
             }
         };
         if let (
@@ -182,6 +188,7 @@ impl Claims {
                 self.live = None;
                 self.effects.forget_watches();
                 self.surveys.disconnected();
+                self.removals.disconnected();
                 self.tell_all(&ClaimInput::Suspended, now);
             }
             SessionEvent::Lost(reason) => {
@@ -193,6 +200,7 @@ impl Claims {
                 self.forget_session();
                 self.tell_all(&ClaimInput::Closed, now);
                 self.surveys.close(&mut self.effects);
+                self.removals.close(&mut self.effects);
             }
         }
     }
@@ -200,6 +208,7 @@ impl Claims {
     fn connected(&mut self, now: Timestamp) {
         self.tell_all(&ClaimInput::Look, now);
         self.surveys.start_over(&mut self.effects);
+        self.removals.start_over(&mut self.effects);
     }
 
     fn survey(&mut self, request: SurveyRequest) {
@@ -212,12 +221,23 @@ impl Claims {
         self.surveys.begin(request, self.live, &mut self.effects);
     }
 
+    fn remove(&mut self, request: RemovalRequest) {
+        if self.closed {
+            return self.effects.notify(Notice::Removed {
+                id: request.id,
+                result: Err(QueueError::Closed),
+            });
+        }
+        self.removals.begin(request, self.live, &mut self.effects);
+    }
+
     fn forget_session(&mut self) {
         self.live = None;
         self.session_id = None;
         self.lease = None;
         self.effects.forget_session();
         self.surveys.disconnected();
+        self.removals.disconnected();
     }
 
     /// Wakes those that have something to do by now, and every holder if the
@@ -225,6 +245,7 @@ impl Claims {
     fn keep_time(&mut self, now: Timestamp) {
         self.effects.give_back();
         self.surveys.keep_time(self.live, now, &mut self.effects);
+        self.removals.keep_time(self.live, now, &mut self.effects);
         while self.schedule.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, id)) = self.schedule.pop_first() {
                 self.tell(id, &ClaimInput::Look, now);
@@ -313,6 +334,7 @@ impl Recipe for Claims {
         match command {
             Command::Acquire(request) => self.acquire(request, now),
             Command::Survey(request) => self.survey(request),
+            Command::Remove(request) => self.remove(request),
             Command::Leave(id) => self.tell(id, &ClaimInput::Leave, now),
         }
     }
@@ -340,7 +362,8 @@ impl Recipe for Claims {
     fn deadline(&self) -> Option<Timestamp> {
         let scheduled = self.schedule.first().map(|(at, _)| *at);
         let lease = self.lease.filter(|_| !self.held.is_empty());
-        let survey = self.surveys.deadline();
-        [scheduled, lease, survey].into_iter().flatten().min()
+        let (survey, removal) = (self.surveys.deadline(), self.removals.deadline());
+        let times = [scheduled, lease, survey, removal];
+        times.into_iter().flatten().min()
     }
 }

@@ -119,7 +119,7 @@ const CLOSED: &str =
 
 impl std::error::Error for AcquireError {}
 
-/// Why a queue could not be looked at.
+/// Why a queue could not be looked at, or a claim in it not be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum QueueError {

@@ -13,11 +13,12 @@ use tokio::sync::oneshot;
 use super::MAX_OWNER;
 use super::acquisition::{AcquireRequest, AcquisitionId, LockId, LockSpec};
 use super::claim::Dialect;
-use super::contenders::Queue;
+use super::contenders::{Contender, Queue};
 use super::error::{AcquireError, QueueError, ReleaseError};
 use super::guard::{Guard, Ticket};
 use super::locks::{Ask, Grant, LockCommand, Locks};
 use super::metadata::Metadata;
+use super::removal::{RemovalId, RemovalRequest};
 use super::survey::{SurveyId, SurveyRequest};
 use crate::proto::{Acl, PathError, ZnodePath};
 use crate::session::{Link, Session, Timestamp};
@@ -160,6 +161,38 @@ impl Lock {
         };
         self.link.post(LockCommand(Ask::Survey(request, sender)));
         surveyed.await.unwrap_or(Err(QueueError::Closed))
+    }
+
+    /// Deletes a claim, whoever made it: for an operator whose holder neither
+    /// goes on nor leaves. Whether it was there to be deleted is the answer:
+    /// `false` if it had gone, also if another claim has its name by now.
+    ///
+    /// This breaks the promise of the lock. Whoever made the claim learns of it
+    /// by its watch only, and someone else may hold the lock by then; one that
+    /// is cut off learns of it when its lease is over. The fencing token is what
+    /// protects the resource meanwhile. Gives up after ten seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::TimedOut`] if no server answers in time,
+    /// [`QueueError::Refused`] if the ACL of the lock path does not grant
+    /// DELETE, and [`QueueError::Closed`] if the session is closed. After a
+    /// time-out the claim may be gone or not.
+    ///
+    /// # Cancel safety
+    ///
+    /// The claim is deleted even if this future is dropped after its first poll.
+    pub async fn break_claim(&self, claim: &Contender) -> Result<bool, QueueError> {
+        let (sender, removed) = oneshot::channel();
+        let request = RemovalRequest {
+            id: RemovalId(next_name()),
+            lock: Arc::clone(&self.spec),
+            name: claim.name.as_str().into(),
+            token: claim.token,
+            deadline: self.link.clock().now() + QUEUE_TIMEOUT,
+        };
+        self.link.post(LockCommand(Ask::Remove(request, sender)));
+        removed.await.unwrap_or(Err(QueueError::Closed))
     }
 
     /// Releases the lock that was granted to this owner, whoever has its guard.

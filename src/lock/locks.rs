@@ -12,6 +12,7 @@ use super::claims::Claims;
 use super::contenders::Queue;
 use super::error::{AcquireError, QueueError, ReleaseError};
 use super::hold::{Hold, LeaseCell};
+use super::removal::{RemovalId, RemovalRequest};
 use super::survey::{SurveyId, SurveyRequest};
 use super::token::FencingToken;
 use crate::proto::Request;
@@ -25,6 +26,7 @@ pub struct Locks {
     lease: LeaseCell,
     waiters: BTreeMap<AcquisitionId, Waiter>,
     surveyors: BTreeMap<SurveyId, oneshot::Sender<Surveyed>>,
+    removers: BTreeMap<RemovalId, oneshot::Sender<Removed>>,
 }
 
 /// What a lock's handles ask of its session's task.
@@ -45,10 +47,13 @@ pub(super) enum Ask {
     Owner(LockId, oneshot::Sender<Option<Arc<str>>>),
     /// Look at the queue of a lock.
     Survey(SurveyRequest, oneshot::Sender<Surveyed>),
+    /// Delete a claim.
+    Remove(RemovalRequest, oneshot::Sender<Removed>),
 }
 
 pub(super) type Released = Result<(), ReleaseError>;
 pub(super) type Surveyed = Result<Queue, QueueError>;
+pub(super) type Removed = Result<bool, QueueError>;
 
 /// A lock that was granted.
 #[derive(Debug)]
@@ -99,6 +104,10 @@ impl Locks {
             Ask::Survey(request, surveyed) => {
                 self.surveyors.insert(request.id, surveyed);
                 self.claims.command(Command::Survey(request), now);
+            }
+            Ask::Remove(request, removed) => {
+                self.removers.insert(request.id, removed);
+                self.claims.command(Command::Remove(request), now);
             }
         }
     }
@@ -171,6 +180,11 @@ impl Locks {
             Notice::Surveyed { id, result } => {
                 if let Some(surveyed) = self.surveyors.remove(&id) {
                     answer(surveyed, result);
+                }
+            }
+            Notice::Removed { id, result } => {
+                if let Some(removed) = self.removers.remove(&id) {
+                    answer(removed, result);
                 }
             }
         }

@@ -26,6 +26,7 @@ mod json;
 mod machine;
 mod metadata;
 mod queue;
+mod removal;
 mod survey;
 mod token;
 
@@ -47,6 +48,7 @@ pub use contenders::{Contender, Queue};
 pub use error::{AcquireError, LostReason, QueueError, ReleaseError};
 pub use high_water::{HighWater, StaleToken};
 pub use metadata::{ClaimData, Metadata};
+pub use removal::{RemovalId, RemovalOp, RemovalRequest, RemovalStep};
 pub use survey::{SurveyId, SurveyOp, SurveyRequest, SurveyStep};
 pub use token::FencingToken;
 

@@ -11,6 +11,7 @@ mod leaving;
 mod lock_path;
 mod reattaching;
 mod refusals;
+mod removal;
 mod second_in_line;
 mod sessions;
 mod survey;

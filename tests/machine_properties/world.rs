@@ -366,7 +366,9 @@ impl World {
             }
             Notice::Left { result, .. } => assert_eq!(result, Ok(())),
             Notice::PlaceLost { .. } => {}
-            Notice::Surveyed { .. } => panic!("nobody looks at a queue here"),
+            Notice::Surveyed { .. } | Notice::Removed { .. } => {
+                panic!("nobody looks at a queue here")
+            }
         }
     }
 

@@ -123,7 +123,7 @@ impl Wishes {
                 self.fates.insert(id, Fate::Over);
             }
             Notice::PlaceLost { id } => assert!(matches!(fate(&id), Fate::Waiting { .. })),
-            Notice::Surveyed { .. } => panic!("nobody looks at a queue"),
+            Notice::Surveyed { .. } | Notice::Removed { .. } => panic!("nobody looks at a queue"),
             Notice::Left { id, result } => {
                 assert_eq!(fate(&id), Fate::Over);
                 assert!(!self.left.contains(&id), "a notice after the last");
