@@ -1,0 +1,93 @@
+//! `zklock`: runs a command under a lock, and shows and mends its queue.
+//!
+//! What each file is for:
+//!
+//! | | |
+//! |---|---|
+//! | `args`, `values` | the flags, and what their values may be |
+//! | `exit` | the exit codes, and which error has which |
+//! | `words` | what is said on standard error, as text or JSON |
+//! | `signals`, `terminal` | what may interrupt, and who has the keyboard |
+//! | `connect`, `auth` | the session |
+//! | `run`, `waiting`, `supervise`, `deadline`, `child` | `zklock run` |
+//! | `status`, `table` | `zklock status` |
+//! | `breaking` | `zklock break` |
+//! | `papers` | completions and man pages |
+
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+#[cfg(not(unix))]
+compile_error!("the command `zklock` is for Unix: build the library without the feature `cli`");
+
+mod args;
+mod auth;
+mod breaking;
+mod child;
+mod connect;
+mod deadline;
+mod exit;
+mod papers;
+mod run;
+mod signals;
+mod status;
+mod supervise;
+mod table;
+mod terminal;
+mod values;
+mod waiting;
+mod words;
+
+use std::process::ExitCode;
+
+use args::Command;
+use exit::Failure;
+use nix::sys::signal::Signal;
+use signals::Signals;
+use words::Words;
+
+fn main() -> ExitCode {
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(code) => return ExitCode::from(code),
+    };
+    let words = cli.command.words();
+    let code = perform(&cli.command, words).unwrap_or_else(|failure| {
+        words.failure(&failure);
+        failure.code
+    });
+    if code == exit::after_signal(Signal::SIGINT as i32) {
+        terminal::end_by_interrupt();
+    }
+    ExitCode::from(code)
+}
+
+fn perform(command: &Command, words: Words) -> Result<u8, Failure> {
+    // The session's task has a thread of its own: nothing that this one does,
+    // such as writing to a terminal that is held up, keeps it from its lease.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .map_err(Failure::system)?;
+    let result = runtime.block_on(async {
+        let mut signals = Signals::listen().map_err(Failure::system)?;
+        match command {
+            Command::Run(options) => run::run(options, words, &mut signals).await,
+            Command::Status(options) => status::status(options, &mut signals).await,
+            Command::Break(options) => breaking::break_holder(options, words, &mut signals).await,
+            Command::Completions { shell } => papers::completions(*shell),
+            Command::Man { command } => papers::man(command.as_deref()),
+        }
+    });
+    // Not by a drop, which would wait for a name that is still being resolved.
+    runtime.shutdown_background();
+    result
+}
