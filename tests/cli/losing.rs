@@ -1,0 +1,205 @@
+//! A lock that is lost while the command runs: the command is gone before
+//! anyone else can have it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Running, SERVER, claims, client, eventually, is_running, ran, zklock};
+use crate::support::proxy::Proxy;
+use crate::support::zookeeper::ZooKeeper;
+
+/// A short session timeout, and yet one that a busy machine keeps.
+const TIMEOUT: [&str; 2] = ["--session-timeout", "3s"];
+
+/// Ends by no signal but SIGKILL, and writes the time into a file until then.
+const STUBBORN: &str =
+    "trap '' TERM HUP INT; echo $$; while :; do date +%s%N > $BEAT.new; mv $BEAT.new $BEAT; done";
+
+/// A file for [`STUBBORN`] to write to.
+struct Beat(PathBuf);
+
+impl Beat {
+    fn new(name: &str) -> Self {
+        let name = format!("zklock-beat-{}-{name}", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    /// Runs [`STUBBORN`] under a lock, at this server. Returns its process id.
+    fn start(&self, address: &str, path: &str, flags: &[&str]) -> (Running, u32) {
+        let args = [&["run", path], &TIMEOUT[..], flags, &["-c", STUBBORN]].concat();
+        let mut command = zklock(&args);
+        command.env("BEAT", &self.0).env("ZKLOCK_SERVERS", address);
+        let mut running = Running::start(&mut command);
+        let child = running.line().parse().unwrap();
+        (running, child)
+    }
+
+    /// When it was alive, for the last time.
+    fn last(&self) -> u64 {
+        fs::read_to_string(&self.0).unwrap().trim().parse().unwrap()
+    }
+}
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+fn delete_claim(path: &str) {
+    let claim = format!("{path}/{}", claims(path)[0]);
+    client().delete(&claim).unwrap();
+}
+
+/// The network fails, the session expires, and the next one gets the lock while
+/// the first `zklock` knows nothing of all that.
+#[test]
+fn a_command_that_ignores_term_is_gone_before_the_next_one_gets_the_lock() {
+    let (proxy, beat) = (Proxy::start_raw(&SERVER.address()), Beat::new("cut"));
+    let (holder, child) = beat.start(&proxy.address(), "/cut", &[]);
+    let mut waiter = Running::waiting("/cut", &[]);
+    proxy.pause();
+    let granted: u64 = waiter.line().parse().unwrap();
+    assert!(!is_running(child));
+    let ahead = Duration::from_nanos(granted.checked_sub(beat.last()).expect("it is gone before"));
+    println!("gone {ahead:?} before the next grant");
+    holder
+        .end()
+        .says(74, "the servers could not be reached in time");
+}
+
+#[test]
+fn a_server_that_stops_ends_the_command_in_time() {
+    let server = ZooKeeper::start();
+    let beat = Beat::new("stopped");
+    let (holder, child) = beat.start(&server.address(), "/p", &[]);
+    let start = Instant::now();
+    server.stop_process();
+    eventually(|| !is_running(child));
+    let (ended, took) = (beat.last(), start.elapsed());
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    holder
+        .end()
+        .says(74, "/p was lost: the servers could not be reached in time");
+    server.continue_process();
+    let mut next = zklock(&["run", "-s", &server.address(), "/p", "date", "+%s%N"]);
+    let granted: u64 = Running::start(&mut next).end().out.trim().parse().unwrap();
+    assert!(ended < granted);
+}
+
+#[test]
+fn a_command_that_heeds_term_may_clean_up() {
+    let proxy = Proxy::start_raw(&SERVER.address());
+    let script =
+        "exec 2> /dev/null; trap 'echo cleaned; exit 0' TERM; echo; while :; do sleep 0.01; done";
+    let args = [
+        &["run", "/clean"],
+        &TIMEOUT[..],
+        &["--grace", "500ms", "-c", script],
+    ]
+    .concat();
+    let mut command = zklock(&args);
+    let mut running = Running::start(command.env("ZKLOCK_SERVERS", proxy.address()));
+    running.line();
+    proxy.pause();
+    assert_eq!(running.line(), "cleaned");
+    running
+        .end()
+        .says(74, "the command was told to end, and did");
+}
+
+#[test]
+fn what_the_command_has_started_ends_with_it() {
+    let script = "(trap '' TERM; echo $BASHPID $(exec sh -c 'echo $PPID'); sleep 30) & wait";
+    let mut running = Running::start(&mut zklock(&["run", "/family", "-c", script]));
+    let grandchild: u32 = running.line().trim().parse().unwrap();
+    assert!(is_running(grandchild));
+    delete_claim("/family");
+    running.end().says(74, "someone else has deleted its claim");
+    eventually(|| !is_running(grandchild));
+}
+
+#[test]
+fn a_claim_that_was_deleted_ends_the_command_at_once() {
+    let running = Running::holding("/deleted", &[], "echo; exec sleep 30");
+    let start = Instant::now();
+    delete_claim("/deleted");
+    running
+        .end()
+        .says(74, "/deleted was lost: someone else has deleted its claim");
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+#[test]
+fn a_ttl_ends_the_command() {
+    let beat = Beat::new("ttl");
+    let (running, child) = beat.start(&SERVER.address(), "/ttl", &["--ttl", "2s"]);
+    let start = Instant::now();
+    eventually(|| !is_running(child));
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let end = running.end();
+    end.says(74, "its TTL is over; the command was killed");
+    eventually(|| claims("/ttl").is_empty());
+}
+
+#[test]
+fn on_lost_kill_gives_no_warning() {
+    let script = "trap 'echo told' TERM; echo; while :; do sleep 0.01; done";
+    let running = Running::holding("/killed", &["--on-lost", "kill"], script);
+    delete_claim("/killed");
+    running.end().says(74, "the command was killed");
+}
+
+#[test]
+fn on_lost_warn_says_so_and_lets_the_command_go_on() {
+    let script = "echo; read line; echo went on; exit 5";
+    let mut command = zklock(&["run", "/warned", "--on-lost", "warn", "-c", script]);
+    command.stdin(std::process::Stdio::piped());
+    let mut running = Running::start(&mut command);
+    running.line();
+    delete_claim("/warned");
+    eventually(|| ran(&["run", "-n", "/warned", "true"]).code == Some(0));
+    std::thread::sleep(Duration::from_millis(200));
+    running.close_input();
+    let end = running.end();
+    assert_eq!((end.code, &*end.out), (Some(5), "went on\n"));
+    assert!(
+        end.err.contains("the lock is lost") && end.err.contains("goes on"),
+        "{end:?}"
+    );
+}
+
+/// A command that ended by itself did so under the lock, or its success counts
+/// for nothing.
+#[test]
+fn an_end_that_comes_too_late_to_tell_is_no_success() {
+    let mut running = Running::start(&mut zklock(
+        &[
+            &["run", "/asleep"],
+            &TIMEOUT[..],
+            &["-c", "echo $$; sleep 1"],
+        ]
+        .concat(),
+    ));
+    running.line();
+    running.signal("STOP");
+    eventually(|| claims("/asleep").is_empty());
+    running.signal("CONT");
+    running.end().says(74, "/asleep was lost");
+}
+
+#[test]
+fn a_grace_period_that_the_granted_timeout_does_not_allow_is_cut() {
+    let flags = ["--session-timeout", "2m", "--grace", "15s"];
+    let args = [&["run", "/granted"], &flags[..], &["true"]].concat();
+    ran(&args).says(
+        0,
+        "granted a session timeout of 60s: --grace is 10s, not 15s",
+    );
+}
