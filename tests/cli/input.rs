@@ -29,8 +29,12 @@ fn flags_with_values_that_cannot_be() {
         ),
         (&["--ttl", "0"], "more than nothing"),
         (
-            &["--grace", "2s"],
-            "raise --session-timeout to 12s, or lower --grace to 1.666s",
+            &["--session-timeout", "10s", "--grace", "2s"],
+            "a sixth of --session-timeout 10s is the most; raise that to 12s, or lower --grace to 1.666s",
+        ),
+        (
+            &["--ttl", "3s", "--grace", "1s"],
+            "a sixth of --ttl 3s is the most; raise that to 6s",
         ),
         (
             &["--on-lost", "stop"],

@@ -47,6 +47,22 @@ impl Drop for Beat {
     }
 }
 
+/// The process that watches the command beside this `zklock`.
+fn second_process(running: &Running) -> u32 {
+    let children = format!("/proc/{0}/task/{0}/children", running.id());
+    let mut found = None;
+    // The system's list may lack some while others come and go.
+    eventually(|| {
+        let children = fs::read_to_string(&children).unwrap();
+        found = children.split_whitespace().find_map(|id| {
+            let command = fs::read_to_string(format!("/proc/{id}/cmdline")).ok()?;
+            command.contains("keep-watch").then(|| id.parse().unwrap())
+        });
+        found.is_some()
+    });
+    found.unwrap()
+}
+
 fn delete_claim(path: &str) {
     let claim = format!("{path}/{}", claims(path)[0]);
     client().delete(&claim).unwrap();
@@ -149,6 +165,19 @@ fn a_ttl_ends_the_command() {
 }
 
 #[test]
+fn a_short_ttl_is_not_over_before_it_has_begun() {
+    let args = [
+        "run",
+        "/brief",
+        "--ttl",
+        "1500ms",
+        "-c",
+        "sleep 0.5; echo done",
+    ];
+    ran(&args).printed(0, "done\n");
+}
+
+#[test]
 fn on_lost_kill_gives_no_warning() {
     let script = "trap 'echo told' TERM; echo; while :; do sleep 0.01; done";
     let running = Running::holding("/killed", &["--on-lost", "kill"], script);
@@ -175,23 +204,58 @@ fn on_lost_warn_says_so_and_lets_the_command_go_on() {
     );
 }
 
+#[test]
+fn a_zklock_that_is_killed_takes_its_command_with_it() {
+    let beat = Beat::new("orphan");
+    let (holder, child) = beat.start(&SERVER.address(), "/orphan", &[]);
+    let mut waiter = Running::waiting("/orphan", &[]);
+    holder.signal("KILL");
+    let granted: u64 = waiter.line().parse().unwrap();
+    assert!(!is_running(child) && beat.last() < granted);
+    let err = holder.end().err;
+    assert!(err.contains("zklock was killed"), "{err}");
+}
+
+/// The second process is no child of the server's, and hears no signal that is
+/// meant for all of a service.
+#[test]
+fn signals_to_all_end_it_in_order() {
+    let script =
+        "exec 2> /dev/null; trap 'sleep 0.3; exit 4' TERM; echo; while :; do sleep 0.01; done";
+    let running = Running::holding("/service", &[], script);
+    for process in [second_process(&running), running.id()] {
+        crate::support::zookeeper::signal(process, "TERM");
+    }
+    running.end().printed(4, "");
+}
+
+#[test]
+fn a_zklock_that_is_stopped_keeps_no_command_alive() {
+    let beat = Beat::new("stuck");
+    let (holder, child) = beat.start(&SERVER.address(), "/stuck", &[]);
+    let mut waiter = Running::waiting("/stuck", &[]);
+    holder.signal("STOP");
+    let granted: u64 = waiter.line().parse().unwrap();
+    assert!(!is_running(child) && beat.last() < granted);
+    holder.signal("CONT");
+    let end = holder.end();
+    assert_eq!(end.code, Some(74), "{end:?}");
+    assert!(end.err.contains("the command gets SIGKILL"), "{end:?}");
+}
+
 /// A command that ended by itself did so under the lock, or its success counts
 /// for nothing.
 #[test]
 fn an_end_that_comes_too_late_to_tell_is_no_success() {
-    let mut running = Running::start(&mut zklock(
-        &[
-            &["run", "/asleep"],
-            &TIMEOUT[..],
-            &["-c", "echo $$; sleep 1"],
-        ]
-        .concat(),
-    ));
+    let args = [&["run", "/asleep"], &TIMEOUT[..], &["-c", "echo; sleep 1"]].concat();
+    let mut running = Running::start(&mut zklock(&args));
     running.line();
     running.signal("STOP");
     eventually(|| claims("/asleep").is_empty());
     running.signal("CONT");
-    running.end().says(74, "/asleep was lost");
+    let end = running.end();
+    assert_eq!(end.code, Some(74), "{end:?}");
+    assert!(end.err.contains("/asleep was lost"), "{end:?}");
 }
 
 #[test]

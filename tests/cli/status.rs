@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::harness::{Running, claims, client, eventually, ran, zklock};
+use crate::harness::{Running, SERVER, claims, client, eventually, ran, zklock};
+use crate::support::proxy::Proxy;
 use crate::support::raw::{EPHEMERAL_SEQUENTIAL, PERSISTENT};
 
 /// Sequential, and there for good.
@@ -60,7 +61,7 @@ fn json_has_what_the_table_has_and_more() {
     assert_eq!(claim["owner"], "me");
     assert_eq!(claim["pid"], holder.id());
     assert_eq!(claim["ttl_ms"], 3_600_000);
-    assert_eq!(claim["session_timeout_ms"], 10_000);
+    assert_eq!(claim["session_timeout_ms"], 30_000);
     assert_eq!(claim["dialect"], "protected");
     assert_eq!(claim["znode"], format!("/json/{}", claims("/json")[0]));
     assert!(claim["created"].as_str().unwrap().ends_with('Z'));
@@ -115,6 +116,23 @@ fn watch_shows_each_change_until_it_is_interrupted() {
     assert_eq!(contenders(), 0);
     watch.signal("INT");
     watch.end().printed(130, "");
+}
+
+#[test]
+fn watch_outlives_a_server_that_is_away_for_a_while() {
+    let proxy = Proxy::start_raw(&SERVER.address());
+    let args = ["status", "--watch", "-s", &proxy.address(), "/away"];
+    let mut watch = Running::start(&mut zklock(&args));
+    let nobody = "/away: nobody holds the lock or waits for it";
+    assert_eq!(watch.line(), nobody);
+    proxy.refuse();
+    proxy.cut();
+    let _holder = Running::holding("/away", &[], "echo; exec sleep 30");
+    proxy.accept();
+    assert_eq!(watch.line(), "");
+    assert!(watch.line().starts_with("   OWNER"));
+    watch.signal("TERM");
+    assert_eq!(watch.end().code, Some(143));
 }
 
 #[test]

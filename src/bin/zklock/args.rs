@@ -12,8 +12,9 @@ use clap_complete::Shell;
 use zklock::lock::MAX_OWNER;
 use zklock::{FencingToken, ZnodePath};
 
-use crate::deadline::SHARE_OF_GRACE;
+use crate::deadline::{SHARE_OF_GRACE, lease};
 use crate::exit::{self, Failure};
+use crate::keeper;
 use crate::values;
 use crate::words::{Form, Level, Words};
 
@@ -30,6 +31,12 @@ pub(crate) enum Command {
     Run(Run),
     Status(Status),
     Break(Break),
+    /// Watch over a command beside `zklock run`, which starts this itself.
+    #[command(name = keeper::NAME, hide = true)]
+    KeepWatch {
+        #[arg(long)]
+        log: Form,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -98,10 +105,10 @@ pub(crate) struct Run {
     )]
     pub(crate) conflict_exit_code: u8,
 
-    /// The session timeout to ask the servers for: how long the lock stays
-    /// taken if this machine dies, and about four times as long as an outage
-    /// may last that the command survives.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::session_timeout)]
+    /// The session timeout to ask the servers for: how long the lock stays taken
+    /// if this machine dies. If no server answers for a seventh of it, the
+    /// command may have to end.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::session_timeout)]
     pub(crate) session_timeout: Duration,
 
     /// Whom to name as the owner in the queue.
@@ -115,7 +122,7 @@ pub(crate) struct Run {
 
     /// How long the command has between SIGTERM and SIGKILL when the lock is
     /// lost. SIGTERM comes the earlier for it, so that a sixth of the session
-    /// timeout is the most [default: a tenth of it].
+    /// timeout, or of the TTL, is the most [default: a tenth].
     #[arg(long, value_name = "TIME", value_parser = values::duration)]
     pub(crate) grace: Option<Duration>,
 
@@ -294,14 +301,19 @@ fn check(cli: Cli) -> Result<Cli, clap::Error> {
                 "--owner has {owner} bytes; at most {MAX_OWNER} are possible"
             )));
         }
-        let most = run.session_timeout / SHARE_OF_GRACE;
+        let lease = lease(run.session_timeout, run.ttl);
+        let most = lease / SHARE_OF_GRACE;
         if let Some(grace) = run.grace.filter(|grace| *grace > most) {
             let most = Duration::from_millis(u64::try_from(most.as_millis()).unwrap_or(u64::MAX));
+            let flag = if lease < run.session_timeout {
+                "--ttl"
+            } else {
+                "--session-timeout"
+            };
             let message = format!(
-                "--grace {grace:?} is too long for a session timeout of {:?}: a sixth of that is \
-                 the most; raise --session-timeout to {:?}, or lower --grace to {most:?}",
-                run.session_timeout,
-                grace * SHARE_OF_GRACE
+                "--grace {grace:?} is too long: a sixth of {flag} {lease:?} is the most; raise \
+                 that to {:?}, or lower --grace to {most:?}",
+                grace.saturating_mul(SHARE_OF_GRACE)
             );
             return Err(wrong(message));
         }
@@ -336,10 +348,16 @@ impl Command {
             Self::Run(Run { wording, .. })
             | Self::Status(Status { wording, .. })
             | Self::Break(Break { wording, .. }) => wording,
+            Self::KeepWatch { log } => {
+                return Words {
+                    form: *log,
+                    most: Level::Error,
+                };
+            }
             Self::Completions { .. } | Self::Man { .. } => {
                 return Words {
                     form: Form::Text,
-                    most: Level::Info,
+                    most: Level::Error,
                 };
             }
         };

@@ -4,13 +4,13 @@ use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
 use serde_json::json;
-use zklock::{Contender, Lock, Queue, QueueError, Session};
+use zklock::{Contender, Lock, Queue, Session};
 
 use crate::args::Break;
-use crate::connect::{SESSION_TIMEOUT, close, connect};
+use crate::connect::{SESSION_TIMEOUT, connect};
 use crate::exit::{Failure, NOT_ACQUIRED, USAGE};
 use crate::signals::Signals;
-use crate::status::look;
+use crate::status::failure;
 use crate::table;
 use crate::words::{Form, Level, Words};
 
@@ -25,26 +25,21 @@ pub(crate) async fn break_holder(
     let (connection, timeout) = (&options.connection, options.timeout);
     let session = connect(connection, SESSION_TIMEOUT, timeout, signals).await?;
     let broken = signals.unless(remove(options, words, &session)).await;
-    close(&session, signals).await;
+    session.close().await;
     broken?.map(|()| 0)
 }
 
 async fn remove(options: &Break, words: Words, session: &Session) -> Result<(), Failure> {
     let lock = Lock::new(session, &options.path).map_err(|error| Failure::new(USAGE, error))?;
-    let mut queue = look(&lock, session).await?;
+    let failed = |error| failure(error, session);
+    let mut queue = lock.queue().await.map_err(failed)?;
     queue.contenders.truncate(1);
     show(&queue, words);
     let Some(holder) = queue.holder() else {
         return Ok(());
     };
     agree(options, holder).await?;
-    let removed = lock
-        .break_claim(holder)
-        .await
-        .map_err(|error| match error {
-            QueueError::Closed => Failure::closed(&session.state()),
-            error => error.into(),
-        })?;
+    let removed = lock.break_claim(holder).await.map_err(failed)?;
     let token = [("token", json!(holder.token.get()))];
     if removed {
         let message = format!(

@@ -36,9 +36,3 @@ fn authenticated(builder: SessionBuilder, auths: Vec<auth::Auth>) -> SessionBuil
         builder.add_auth(scheme, auth)
     })
 }
-
-/// Closes the session, for which it takes two seconds at the most, or no time
-/// if a signal comes: another one than has led here.
-pub(crate) async fn close(session: &Session, signals: &mut Signals) {
-    let _ = signals.unless(session.close()).await;
-}

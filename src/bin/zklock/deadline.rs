@@ -12,7 +12,8 @@
 //!
 //! The margin is for the system to end the process. The grace period is T/10
 //! unless asked for, and T/6 at the most, so that `grace + margin` stays below
-//! a quarter of T with room for an answer that is late.
+//! a quarter of T with room for an answer that is late. A TTL that is shorter
+//! than T takes its place: that end comes for sure.
 //!
 //! Once SIGTERM was sent there is no way back, whatever is heard of the servers
 //! then: the command has been told to end, and gets its grace period at the
@@ -38,6 +39,11 @@ const DEFAULT_SHARE_OF_GRACE: u32 = 10;
 /// timers late, and a guard that is not.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
+/// What the grace period is a part of: a TTL is a lease that ends for good.
+pub(crate) fn lease(session_timeout: Duration, ttl: Option<Duration>) -> Duration {
+    ttl.map_or(session_timeout, |ttl| ttl.min(session_timeout))
+}
+
 /// How the time that is left is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
@@ -47,15 +53,15 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// For the session timeout that the server has granted.
-    pub(crate) fn new(on_lost: OnLost, grace: Option<Duration>, timeout: Duration) -> Self {
-        let most = timeout / SHARE_OF_GRACE;
-        let grace = grace.unwrap_or(timeout / DEFAULT_SHARE_OF_GRACE).min(most);
-        let margin = (timeout / 40).clamp(Duration::from_millis(50), Duration::from_secs(1));
+    /// For a [`lease`] under the session timeout that the server has granted.
+    pub(crate) fn new(on_lost: OnLost, grace: Option<Duration>, lease: Duration) -> Self {
+        let most = lease / SHARE_OF_GRACE;
+        let grace = grace.unwrap_or(lease / DEFAULT_SHARE_OF_GRACE).min(most);
+        let margin = (lease / 40).clamp(Duration::from_millis(50), Duration::from_secs(1));
         Self {
             on_lost,
             grace,
-            margin: margin.min(timeout / 20),
+            margin: margin.min(lease / 20),
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | `words` | what is said on standard error, as text or JSON |
 //! | `signals`, `terminal` | what may interrupt, and who has the keyboard |
 //! | `connect`, `auth` | the session |
-//! | `run`, `waiting`, `supervise`, `deadline`, `child` | `zklock run` |
+//! | `run`, `waiting`, `supervise`, `deadline`, `child`, `keeper` | `zklock run` |
 //! | `status`, `table` | `zklock status` |
 //! | `breaking` | `zklock break` |
 //! | `papers` | completions and man pages |
@@ -34,6 +34,7 @@ mod child;
 mod connect;
 mod deadline;
 mod exit;
+mod keeper;
 mod papers;
 mod run;
 mod signals;
@@ -70,6 +71,22 @@ fn main() -> ExitCode {
 }
 
 fn perform(command: &Command, words: Words) -> Result<u8, Failure> {
+    match command {
+        Command::Run(options) => listening(async |signals| run::run(options, words, signals).await),
+        Command::Status(options) => {
+            listening(async |signals| status::status(options, words, signals).await)
+        }
+        Command::Break(options) => {
+            listening(async |signals| breaking::break_holder(options, words, signals).await)
+        }
+        Command::KeepWatch { .. } => keeper::keep_watch(words),
+        Command::Completions { shell } => papers::completions(*shell),
+        Command::Man { command } => papers::man(command.as_deref()),
+    }
+}
+
+/// Does what takes a session, and has signals come in from the start.
+fn listening(work: impl AsyncFnOnce(&mut Signals) -> Result<u8, Failure>) -> Result<u8, Failure> {
     // The session's task has a thread of its own: nothing that this one does,
     // such as writing to a terminal that is held up, keeps it from its lease.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -79,13 +96,7 @@ fn perform(command: &Command, words: Words) -> Result<u8, Failure> {
         .map_err(Failure::system)?;
     let result = runtime.block_on(async {
         let mut signals = Signals::listen().map_err(Failure::system)?;
-        match command {
-            Command::Run(options) => run::run(options, words, &mut signals).await,
-            Command::Status(options) => status::status(options, &mut signals).await,
-            Command::Break(options) => breaking::break_holder(options, words, &mut signals).await,
-            Command::Completions { shell } => papers::completions(*shell),
-            Command::Man { command } => papers::man(command.as_deref()),
-        }
+        work(&mut signals).await
     });
     // Not by a drop, which would wait for a name that is still being resolved.
     runtime.shutdown_background();

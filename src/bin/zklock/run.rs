@@ -12,8 +12,8 @@ use zklock::{AcquireError, Guard, Lock, LostReason, Session, SessionState};
 
 use crate::args::{OnLost, Run};
 use crate::child::exit_code;
-use crate::connect::{CONNECT_TIMEOUT, close, connect};
-use crate::deadline::Rules;
+use crate::connect::{CONNECT_TIMEOUT, connect};
+use crate::deadline::{Rules, lease};
 use crate::exit::{CANNOT_RUN, Failure, LOST, NOT_ACQUIRED, NOT_FOUND, USAGE};
 use crate::signals::Signals;
 use crate::supervise::{Ended, run_under};
@@ -30,8 +30,10 @@ pub(crate) async fn run(options: &Run, words: Words, signals: &mut Signals) -> R
         .min(CONNECT_TIMEOUT);
     let session = connect(connection, options.session_timeout, limit, signals).await?;
     let result = under_lock(options, &patience, &session, words, signals).await;
-    // With the session goes the claim, whether it was granted or not.
-    close(&session, signals).await;
+    // With the session goes the claim, whether it was granted or not. Whatever
+    // comes meanwhile, it is waited for: two seconds at the most, and a lock that
+    // is left would be taken for longer.
+    session.close().await;
     if result.is_ok() {
         let message = format!("{} released", options.path);
         words.say(Level::Info, "released", message, &[]);
@@ -94,7 +96,7 @@ async fn under_lock(
     ];
     words.say(Level::Info, "acquired", message, &details);
 
-    let rules = Rules::new(options.on_lost, options.grace, timeout);
+    let rules = Rules::new(options.on_lost, options.grace, lease(timeout, options.ttl));
     if let Some(grace) = options.grace.filter(|grace| *grace > rules.grace) {
         let message = format!(
             "the server has granted a session timeout of {timeout:?}: --grace is {:?}, not {grace:?}",

@@ -6,10 +6,11 @@ use std::time::{Duration, SystemTime};
 use zklock::{Lock, Queue, QueueError, Session};
 
 use crate::args::Status;
-use crate::connect::{SESSION_TIMEOUT, close, connect};
+use crate::connect::{SESSION_TIMEOUT, connect};
 use crate::exit::{Failure, USAGE};
 use crate::signals::Signals;
 use crate::table;
+use crate::words::{Level, Words};
 
 /// How often to look while watching, and how much rarer for each claim.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -18,35 +19,49 @@ const INTERVAL_PER_CLAIM: Duration = Duration::from_millis(10);
 /// To the upper left corner, and nothing below.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-pub(crate) async fn status(options: &Status, signals: &mut Signals) -> Result<u8, Failure> {
+pub(crate) async fn status(
+    options: &Status,
+    words: Words,
+    signals: &mut Signals,
+) -> Result<u8, Failure> {
     let (connection, timeout) = (&options.connection, options.timeout);
     let session = connect(connection, SESSION_TIMEOUT, timeout, signals).await?;
-    let shown = signals.unless(show(options, &session)).await;
-    close(&session, signals).await;
+    let shown = signals.unless(show(options, words, &session)).await;
+    session.close().await;
     shown?.map(|()| 0)
 }
 
-async fn show(options: &Status, session: &Session) -> Result<(), Failure> {
+async fn show(options: &Status, words: Words, session: &Session) -> Result<(), Failure> {
     let lock = Lock::new(session, &options.path).map_err(|error| Failure::new(USAGE, error))?;
     let mut screen = Screen::new(options);
     loop {
-        let queue = look(&lock, session).await?;
-        screen
-            .show(&queue)
-            .map_err(|error| Failure::output(&error))?;
+        let claims = match lock.queue().await {
+            Ok(queue) => {
+                let shown = screen.show(&queue);
+                shown.map_err(|error| Failure::output(&error))?;
+                queue.contenders.len()
+            }
+            // Who watches wants to see how that goes on.
+            Err(error @ QueueError::TimedOut) if options.watch => {
+                words.say(Level::Warn, "unavailable", error, &[]);
+                0
+            }
+            Err(error) => return Err(failure(error, session)),
+        };
         if !options.watch {
             return Ok(());
         }
-        let claims = u32::try_from(queue.contenders.len()).unwrap_or(u32::MAX);
+        let claims = u32::try_from(claims).unwrap_or(u32::MAX);
         tokio::time::sleep(INTERVAL + INTERVAL_PER_CLAIM * claims).await;
     }
 }
 
-pub(crate) async fn look(lock: &Lock, session: &Session) -> Result<Queue, Failure> {
-    lock.queue().await.map_err(|error| match error {
+/// Why a queue could not be looked at, or changed.
+pub(crate) fn failure(error: QueueError, session: &Session) -> Failure {
+    match error {
         QueueError::Closed => Failure::closed(&session.state()),
         error => error.into(),
-    })
+    }
 }
 
 /// Where the queue is shown.

@@ -9,8 +9,10 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use zklock::{Guard, LostReason};
 
+use crate::args::OnLost;
 use crate::child::{Change, Child};
 use crate::deadline::{Deadline, Order, Rules};
+use crate::keeper::Keeper;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
 use crate::words::{Level, Words};
@@ -35,14 +37,23 @@ pub(crate) async fn run_under(
     let mut children = signal(SignalKind::child())?;
     signals.listen_to_all()?;
     let terminal = Terminal::open();
+    let keeper = match rules.on_lost {
+        OnLost::Warn => None,
+        OnLost::Term | OnLost::Kill => Some(Keeper::start(words)?),
+    };
     let mut supervisor = Supervisor {
         child: Child::start(command)?,
+        keeper,
+        margin: rules.margin,
         guard,
         deadline: Deadline::new(rules),
         by_us: None,
         terminal,
         words,
     };
+    if let Some(keeper) = &mut supervisor.keeper {
+        keeper.watch(supervisor.child.group());
+    }
     loop {
         if let Some(status) = supervisor.watch_child() {
             return Ok(supervisor.ended(status));
@@ -60,6 +71,9 @@ pub(crate) async fn run_under(
 
 struct Supervisor<'a> {
     child: Child,
+    /// For the case that this process cannot do it.
+    keeper: Option<Keeper>,
+    margin: Duration,
     guard: &'a Guard,
     deadline: Deadline,
     by_us: Option<Signal>,
@@ -80,7 +94,12 @@ impl Supervisor<'_> {
     /// Does what the lock's state asks for. Returns when to look again.
     fn watch_lock(&mut self) -> Duration {
         loop {
-            match self.deadline.look(self.guard.remaining(), Instant::now()) {
+            let remaining = self.guard.remaining();
+            if let (Some(keeper), Ok(remaining)) = (&mut self.keeper, remaining) {
+                // Later than we would, and before the end still.
+                keeper.allow(remaining.saturating_sub(self.margin / 2));
+            }
+            match self.deadline.look(remaining, Instant::now()) {
                 Order::Wait(time) => return time,
                 Order::Terminate => {
                     self.end_by(Signal::SIGTERM);
@@ -116,7 +135,10 @@ impl Supervisor<'_> {
         }
     }
 
-    fn ended(self, status: ExitStatus) -> Ended {
+    fn ended(mut self, status: ExitStatus) -> Ended {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.goodbye();
+        }
         if self.by_us.is_some() {
             // What the command has left behind ends with it.
             self.child.signal_group(Signal::SIGKILL);

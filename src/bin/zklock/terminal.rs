@@ -58,7 +58,7 @@ impl Terminal {
         } else if (wants_terminal || by == Signal::SIGTSTP) && self.has_job_control() {
             // Returns when the shell continues this job.
             let _ = kill(Pid::from_raw(0), Signal::SIGSTOP);
-        } else if by == Signal::SIGTSTP {
+        } else if by == Signal::SIGTSTP && self.tty.is_some() {
             // Nobody could continue us, so nothing is stopped.
             child.signal_group(Signal::SIGCONT);
         }
