@@ -12,9 +12,10 @@ use crate::support::zookeeper::ZooKeeper;
 /// A short session timeout, and yet one that a busy machine keeps.
 const TIMEOUT: [&str; 2] = ["--session-timeout", "3s"];
 
-/// Ends by no signal but SIGKILL, and writes the time into a file until then.
-const STUBBORN: &str =
-    "trap '' TERM HUP INT; echo $$; while :; do date +%s%N > $BEAT.new; mv $BEAT.new $BEAT; done";
+/// Ends by no signal but SIGKILL, and writes the time into a file until then, or
+/// for some ten seconds.
+const STUBBORN: &str = "trap '' TERM HUP INT; echo $$
+    for i in $(seq 3000); do date +%s%N > $BEAT.new; mv $BEAT.new $BEAT; done";
 
 /// A file for [`STUBBORN`] to write to.
 struct Beat(PathBuf);
@@ -127,13 +128,14 @@ fn a_command_that_heeds_term_may_clean_up() {
 
 #[test]
 fn what_the_command_has_started_ends_with_it() {
-    let script = "(trap '' TERM; echo $BASHPID $(exec sh -c 'echo $PPID'); sleep 30) & wait";
+    let script = "sh -c \"trap '' TERM; echo \\$\\$; sleep 30; true\" & wait";
     let mut running = Running::start(&mut zklock(&["run", "/family", "-c", script]));
-    let grandchild: u32 = running.line().trim().parse().unwrap();
+    let grandchild = running.line().parse().unwrap();
     assert!(is_running(grandchild));
     delete_claim("/family");
-    running.end().says(74, "someone else has deleted its claim");
     eventually(|| !is_running(grandchild));
+    let end = running.end();
+    end.says(74, "someone else has deleted its claim");
 }
 
 #[test]
@@ -216,17 +218,17 @@ fn a_zklock_that_is_killed_takes_its_command_with_it() {
     assert!(err.contains("zklock was killed"), "{err}");
 }
 
-/// The second process is no child of the server's, and hears no signal that is
-/// meant for all of a service.
+/// As when a service is stopped, with all its processes.
 #[test]
-fn signals_to_all_end_it_in_order() {
-    let script =
-        "exec 2> /dev/null; trap 'sleep 0.3; exit 4' TERM; echo; while :; do sleep 0.01; done";
-    let running = Running::holding("/service", &[], script);
-    for process in [second_process(&running), running.id()] {
-        crate::support::zookeeper::signal(process, "TERM");
+fn the_second_process_watches_on_whatever_signals_it_gets() {
+    let beat = Beat::new("service");
+    let (holder, child) = beat.start(&SERVER.address(), "/service", &[]);
+    for signal in ["TERM", "INT", "HUP"] {
+        crate::support::zookeeper::signal(second_process(&holder), signal);
     }
-    running.end().printed(4, "");
+    holder.signal("KILL");
+    eventually(|| !is_running(child));
+    eventually(|| claims("/service").is_empty());
 }
 
 #[test]

@@ -67,6 +67,15 @@ fn each_is_delivered_once() {
     running.end().printed(3, "");
 }
 
+/// One that is meant for a process is none for those that it has started.
+#[test]
+fn what_people_send_goes_to_the_command_alone() {
+    let script = "trap 'echo heard' USR1; echo; sleep 1 && echo slept";
+    let running = Running::holding("/alone", &[], script);
+    running.signal("USR1");
+    running.end().printed(0, "heard\nslept\n");
+}
+
 #[test]
 fn a_command_that_does_not_expect_them_ends_by_them() {
     for (name, number) in SIGNALS {

@@ -1,5 +1,7 @@
 //! `zklock status`: what there is to see.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::harness::{Running, SERVER, claims, client, eventually, ran, zklock};
@@ -110,6 +112,8 @@ fn watch_shows_each_change_until_it_is_interrupted() {
         queue["contenders"].as_array().unwrap().len()
     };
     assert_eq!(contenders(), 0);
+    // Long enough for a second look, at which there is nothing to say.
+    std::thread::sleep(Duration::from_millis(1_500));
     let holder = Running::holding("/watched", &[], "echo; exec sleep 30");
     assert_eq!(contenders(), 1);
     holder.signal("TERM");
@@ -147,7 +151,7 @@ fn a_reader_that_has_gone_ends_it() {
             .filter_map(|(name, value)| Some((name, value?))),
     );
     let running = Running::start(&mut command);
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(500));
     let _holder = Running::holding("/piped", &[], "echo; sleep 30");
     eventually(|| claims("/piped").len() == 1);
     let end = running.end();
