@@ -29,6 +29,7 @@ Exit status:
   that of the command, or 128 + n if signal n ended it; otherwise
   64    wrong usage
   69    no server can be reached, or it cannot give the lock
+  71    the operating system refuses something
   74    the lock was lost while the command ran
   75    the lock was not acquired: it is taken, or the time was over (see -E)
   77    not allowed: by the server, or an auth file that others can read
@@ -42,6 +43,7 @@ Exit status:
   0     done
   64    wrong usage
   69    no server can be reached
+  71    the operating system refuses something
   75    not done: see standard error
   77    not allowed: by the server, or an auth file that others can read
   128+n ended by signal n";
