@@ -91,6 +91,7 @@ fn arguments_that_are_missing_or_wrong() {
             &["break", "--yes", "x", "/p"],
             "a token is a decimal number",
         ),
+        (&["serve", "--port", "70000"], "70000 is not in 0..=65535"),
         (&["man", "lock"], "no command \"lock\""),
         (&["completions", "csh"], "[possible values: bash"),
     ] {

@@ -17,6 +17,7 @@ mod input;
 mod keyboard;
 mod losing;
 mod running;
+mod serve;
 mod signals;
 mod status;
 mod unreachable;

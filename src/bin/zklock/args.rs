@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Run(Run),
     Status(Status),
     Break(Break),
+    Serve(Serve),
     /// Watch over a command beside `zklock run`, which starts this itself.
     #[command(name = keeper::NAME, hide = true)]
     KeepWatch {
@@ -216,6 +217,21 @@ pub(crate) struct Break {
     pub(crate) wording: Wording,
 }
 
+/// Serve ZooKeeper from memory, for development.
+///
+/// One server on the loopback interface, which keeps nothing when it ends. It
+/// prints where it listens, and serves until it is interrupted.
+#[derive(Debug, Args)]
+#[command(after_long_help = exit::TABLE)]
+pub(crate) struct Serve {
+    /// The port to listen on; 0 is any that is free.
+    #[arg(short, long, value_name = "PORT", default_value_t = 2181)]
+    pub(crate) port: u16,
+
+    #[command(flatten)]
+    pub(crate) wording: Wording,
+}
+
 /// How to reach the servers.
 #[derive(Debug, Args)]
 pub(crate) struct Connection {
@@ -347,7 +363,8 @@ impl Command {
         let wording = match self {
             Self::Run(Run { wording, .. })
             | Self::Status(Status { wording, .. })
-            | Self::Break(Break { wording, .. }) => wording,
+            | Self::Break(Break { wording, .. })
+            | Self::Serve(Serve { wording, .. }) => wording,
             Self::KeepWatch { log } => {
                 return Words {
                     form: *log,

@@ -42,7 +42,7 @@ pub(crate) const TABLE: &str = "\
 Exit status:
   0     done
   64    wrong usage
-  69    no server can be reached
+  69    no server can be reached, or the port cannot be listened on
   71    the operating system refuses something
   75    not done: see standard error
   77    not allowed: by the server, or an auth file that others can read

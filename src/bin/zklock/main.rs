@@ -12,6 +12,7 @@
 //! | `run`, `waiting`, `supervise`, `deadline`, `child`, `keeper` | `zklock run` |
 //! | `status`, `table` | `zklock status` |
 //! | `breaking` | `zklock break` |
+//! | `serve` | `zklock serve` |
 //! | `papers` | completions and man pages |
 
 #![cfg_attr(
@@ -37,6 +38,7 @@ mod exit;
 mod keeper;
 mod papers;
 mod run;
+mod serve;
 mod signals;
 mod status;
 mod supervise;
@@ -78,6 +80,9 @@ fn perform(command: &Command, words: Words) -> Result<u8, Failure> {
         }
         Command::Break(options) => {
             listening(async |signals| breaking::break_holder(options, words, signals).await)
+        }
+        Command::Serve(options) => {
+            listening(async |signals| serve::serve(options, words, signals).await)
         }
         Command::KeepWatch { .. } => keeper::keep_watch(words),
         Command::Completions { shell } => papers::completions(*shell),
