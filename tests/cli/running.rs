@@ -78,6 +78,13 @@ fn the_environment_says_what_is_held() {
 }
 
 #[test]
+fn the_command_has_no_signal_blocked() {
+    // No shell: some clear the mask themselves.
+    let args = ["run", "/unblocked", "grep", "SigBlk", "/proc/self/status"];
+    ran(&args).printed(0, "SigBlk:\t0000000000000000\n");
+}
+
+#[test]
 fn without_an_owner_the_variable_is_empty() {
     let script = "test -z \"$ZKLOCK_OWNER\" && test \"${ZKLOCK_OWNER+set}\" = set";
     let mut command = zklock(&["run", "/unowned", "-c", script]);

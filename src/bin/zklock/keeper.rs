@@ -1,9 +1,9 @@
 //! A second process of this program that ends the command if the first cannot:
 //! one that was killed, or stopped, watches over nothing.
 //!
-//! It hears how long the command may live, again and again, in messages of eight
-//! bytes. If it hears nothing for so long, it kills the command's process group.
-//! If the other end is closed without a goodbye, the first process is gone; the
+//! It hears until when the command may live, again and again, in messages of
+//! eight bytes: by a clock that both read, so that a message may come late. When
+//! that time is over, it kills the command's process group. If the other end is closed without a goodbye, the first process is gone; the
 //! lock is held still, until the servers miss it: SIGTERM, and SIGKILL when the
 //! time is up.
 
@@ -12,13 +12,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child as Process, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::ValueEnum;
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::exit::Failure;
+use crate::moment::Moment;
 use crate::words::{Level, Words};
 
 /// The name of the hidden command.
@@ -27,6 +28,8 @@ pub(crate) const NAME: &str = "keep-watch";
 /// The command has ended, and there is nothing more to watch.
 const GOODBYE: u64 = u64::MAX;
 
+/// A machine that was asleep wakes up with its timers late.
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// The first process's end.
@@ -44,17 +47,17 @@ impl Keeper {
         stream.set_nonblocking(true)?;
         let form = words.form.to_possible_value();
         let form = form.as_ref().map_or("text", |form| form.get_name());
-        let process = Command::new(this_program()?)
+        let mut command = Command::new(this_program()?);
+        command
             .arg0("zklock")
             .args([NAME, "--log", form])
             .stdin(Stdio::from(OwnedFd::from(its_end)))
             .stdout(Stdio::null())
             .current_dir("/")
-            .process_group(0)
-            .spawn()?;
+            .process_group(0);
         Ok(Self {
             stream,
-            _process: process,
+            _process: start_deaf(&mut command)?,
         })
     }
 
@@ -63,9 +66,9 @@ impl Keeper {
         self.send(u64::from(group.as_raw().unsigned_abs()));
     }
 
-    /// The command may live for so long.
-    pub(crate) fn allow(&mut self, time: Duration) {
-        self.send(u64::try_from(time.as_millis()).unwrap_or(GOODBYE - 1));
+    /// The command may live until then.
+    pub(crate) fn allow(&mut self, until: Moment) {
+        self.send(until.0.min(GOODBYE - 1));
     }
 
     pub(crate) fn goodbye(&mut self) {
@@ -76,6 +79,15 @@ impl Keeper {
     fn send(&mut self, message: u64) {
         let _ = self.stream.write_all(&message.to_ne_bytes());
     }
+}
+
+/// Whoever sends a signal to all processes of a service means the others: this
+/// one ends after them, and hears no signal from its first instant on.
+fn start_deaf(command: &mut Command) -> io::Result<Process> {
+    let heard = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let started = command.spawn();
+    heard.thread_set_mask()?;
+    started
 }
 
 /// This program, even if its file was replaced meanwhile.
@@ -92,10 +104,6 @@ fn this_program() -> io::Result<std::path::PathBuf> {
 
 /// The second process.
 pub(crate) fn keep_watch(words: Words) -> Result<u8, Failure> {
-    // Whoever ends all processes of a service means the others: this one ends
-    // after them.
-    let deaf = SigSet::all().thread_block();
-    deaf.map_err(|error| Failure::system(error.into()))?;
     let stream = io::stdin().as_fd().try_clone_to_owned();
     let stream = UnixStream::from(stream.map_err(Failure::system)?);
     Watch::begin(stream)
@@ -107,7 +115,7 @@ pub(crate) fn keep_watch(words: Words) -> Result<u8, Failure> {
 struct Watch {
     stream: UnixStream,
     group: Pid,
-    until: Instant,
+    until: Moment,
 }
 
 /// What has come of waiting for a message.
@@ -122,31 +130,32 @@ enum Heard {
 impl Watch {
     /// `None` if there is nothing to watch: the command did not start.
     fn begin(mut stream: UnixStream) -> io::Result<Option<Self>> {
-        let (Heard::Message(group), Heard::Message(millis)) =
+        let (Heard::Message(group), Heard::Message(until)) =
             (hear(&mut stream)?, hear(&mut stream)?)
         else {
             return Ok(None);
         };
-        if millis == GOODBYE {
+        if until == GOODBYE {
             return Ok(None);
         }
         let group = i32::try_from(group).map_err(io::Error::other)?;
         Ok(Some(Self {
             stream,
             group: Pid::from_raw(group),
-            until: after(millis),
+            until: Moment(until),
         }))
     }
 
     fn go_on(mut self, words: Words) -> io::Result<()> {
         loop {
             // Nothing at all would be for ever.
-            let time = self.time_left().max(Duration::from_millis(1));
-            self.stream.set_read_timeout(Some(time))?;
+            let time = self.until.left().max(Duration::from_millis(1));
+            self.stream
+                .set_read_timeout(Some(time.min(LONGEST_SLEEP)))?;
             match hear(&mut self.stream)? {
                 Heard::Message(GOODBYE) => return Ok(()),
-                Heard::Message(millis) => self.until = after(millis),
-                Heard::Silence if !self.time_left().is_zero() => {}
+                Heard::Message(until) => self.until = Moment(until),
+                Heard::Silence if !self.until.left().is_zero() => {}
                 Heard::Silence => {
                     self.kill();
                     say(
@@ -162,7 +171,7 @@ impl Watch {
                         words,
                         "zklock was killed: the command gets SIGTERM, and SIGKILL before the lease is over",
                     );
-                    while self.is_there() && !self.time_left().is_zero() {
+                    while self.is_there() && !self.until.left().is_zero() {
                         std::thread::sleep(POLL_INTERVAL);
                     }
                     self.kill();
@@ -170,10 +179,6 @@ impl Watch {
                 }
             }
         }
-    }
-
-    fn time_left(&self) -> Duration {
-        self.until.saturating_duration_since(Instant::now())
     }
 
     fn is_there(&self) -> bool {
@@ -188,12 +193,6 @@ impl Watch {
         // An error says that there is nobody.
         let _ = killpg(self.group, signal);
     }
-}
-
-fn after(millis: u64) -> Instant {
-    let now = Instant::now();
-    now.checked_add(Duration::from_millis(millis))
-        .unwrap_or(now)
 }
 
 fn hear(stream: &mut UnixStream) -> io::Result<Heard> {

@@ -9,7 +9,7 @@
 //! | `words` | what is said on standard error, as text or JSON |
 //! | `signals`, `terminal` | what may interrupt, and who has the keyboard |
 //! | `connect`, `auth` | the session |
-//! | `run`, `waiting`, `supervise`, `deadline`, `child`, `keeper` | `zklock run` |
+//! | `run`, `waiting`, `supervise`, `deadline`, `child`, `keeper`, `moment` | `zklock run` |
 //! | `status`, `table` | `zklock status` |
 //! | `breaking` | `zklock break` |
 //! | `serve` | `zklock serve` |
@@ -36,6 +36,7 @@ mod connect;
 mod deadline;
 mod exit;
 mod keeper;
+mod moment;
 mod papers;
 mod run;
 mod serve;

@@ -13,6 +13,7 @@ use crate::args::OnLost;
 use crate::child::{Change, Child};
 use crate::deadline::{Deadline, Order, Rules};
 use crate::keeper::Keeper;
+use crate::moment::Moment;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
 use crate::words::{Level, Words};
@@ -94,10 +95,13 @@ impl Supervisor<'_> {
     /// Does what the lock's state asks for. Returns when to look again.
     fn watch_lock(&mut self) -> Duration {
         loop {
+            // Before what is counted from it, in case this process is stopped
+            // in between.
+            let now = Moment::now();
             let remaining = self.guard.remaining();
             if let (Some(keeper), Ok(remaining)) = (&mut self.keeper, remaining) {
                 // Later than we would, and before the end still.
-                keeper.allow(remaining.saturating_sub(self.margin / 2));
+                keeper.allow(now.after(remaining.saturating_sub(self.margin / 2)));
             }
             match self.deadline.look(remaining, Instant::now()) {
                 Order::Wait(time) => return time,
