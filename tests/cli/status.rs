@@ -1,5 +1,6 @@
 //! `zklock status`: what there is to see.
 
+use std::fs::OpenOptions;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -51,6 +52,16 @@ fn the_queue_is_a_table_in_order() {
 fn nobody_is_nobody() {
     let end = ran(&["status", "/nobody/here"]);
     end.printed(0, "/nobody/here: nobody holds the lock or waits for it\n");
+}
+
+#[test]
+fn a_full_disk_is_told() {
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = zklock(&["status", "/full"]).stdout(full).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(71), "{said}");
+    let words = "zklock: cannot write to standard output: No space left on device";
+    assert!(said.starts_with(words), "{said}");
 }
 
 #[test]
