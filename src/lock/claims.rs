@@ -246,10 +246,9 @@ impl Claims {
         self.effects.give_back();
         self.surveys.keep_time(self.live, now, &mut self.effects);
         self.removals.keep_time(self.live, now, &mut self.effects);
-        while self.schedule.first().is_some_and(|(at, _)| *at <= now) {
-            if let Some((_, id)) = self.schedule.pop_first() {
-                self.tell(id, &ClaimInput::Look, now);
-            }
+        let due = self.schedule.iter().take_while(|(at, _)| *at <= now);
+        for id in due.map(|(_, id)| *id).collect::<Vec<_>>() {
+            self.tell(id, &ClaimInput::Look, now);
         }
         if self.lease.is_none_or(|until| until <= now) {
             for id in self.held.clone() {
