@@ -6,6 +6,7 @@
 //! mix it with negative ones. Long before either the order becomes that of
 //! creation itself, by zxid, for which each claim has to be asked.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use super::claim::{ClaimId, SequenceNumber, sequence_number};
@@ -56,7 +57,8 @@ pub(super) fn standing(children: &Children, own: &[u8], number: SequenceNumber) 
     let (mut found, mut tied, mut numbers_tell) = (false, false, true);
     let mut ahead: usize = 0;
     // The nearest and the second nearest, and the first of all.
-    let (mut nearest, mut second, mut head) = (None, None, None);
+    let (mut nearest, mut second) = (None, None);
+    let mut head: Option<(SequenceNumber, &[u8])> = None;
     for name in children {
         let Some(other) = sequence_number(name) else {
             continue;
@@ -64,19 +66,18 @@ pub(super) fn standing(children: &Children, own: &[u8], number: SequenceNumber) 
         numbers_tell &= tells_the_order(other);
         if name == own {
             found = true;
-        } else if other == number {
-            tied = true;
-        } else if other < number {
-            let this = Some((other, name));
-            ahead = ahead.saturating_add(1);
-            if this > nearest {
-                (nearest, second) = (this, nearest);
-            } else if this > second {
-                second = this;
+            continue;
+        }
+        match other.cmp(&number) {
+            Ordering::Equal => tied = true,
+            Ordering::Less => {
+                let this = (other, name);
+                ahead = ahead.saturating_add(1);
+                second = second.max(nearest.min(Some(this)));
+                nearest = nearest.max(Some(this));
+                head = Some(head.map_or(this, |head| head.min(this)));
             }
-            if head.is_none() || this < head {
-                head = this;
-            }
+            Ordering::Greater => {}
         }
     }
     if !found {
