@@ -231,6 +231,7 @@ mod tests {
         let mut lease = Lease::from_handshake(at(0.0), at(0.0), T, Heartbeat::Ping);
         assert_eq!(lease.until(), at(3.0));
         assert!(lease.ping(at(1.0)));
+        assert!(!lease.ping(at(1.0)), "no longer than it was");
         assert_eq!(lease.until(), at(4.0));
         lease.cut(at(2.0));
         assert_eq!(lease.until(), at(2.0));

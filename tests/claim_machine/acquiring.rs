@@ -24,7 +24,12 @@ fn a_free_lock_takes_one_round_trip_and_a_release_one() {
 
     client.leave(id);
     client.expect_notices([lost(id, LostReason::Released)]);
-    client.expect(["delete /l/#1:7"]);
+    let path = client.path("/l", "#1:7").into();
+    let batch = client.batch();
+    assert!(
+        matches!(&batch[..], [(_, delete)] if *delete == Request::Delete { path, version: -1 }),
+        "whatever has been written to it: {batch:?}"
+    );
     client.deleted();
     client.expect_notices([left(id)]);
     nothing_is_left(&mut client);

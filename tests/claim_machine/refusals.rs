@@ -1,5 +1,7 @@
 //! What a server may refuse, and what the user is told then.
 
+use std::time::Duration;
+
 use zklock::lock::{AcquireError, AcquisitionId, LostReason};
 use zklock::proto::{ErrorCode, EventType, ZnodePath};
 
@@ -314,6 +316,11 @@ fn a_holder_does_without_a_listing_that_is_too_long() {
     client.expect(["sync /l", "list /l", "exists /l/#1:0 watch"]);
     client.synced();
     client.hear_too_long();
+    client.reattach();
+    client.expect(["exists /l/#1:0 watch"]);
+    client.seen(czxid);
+    client.advance(Duration::from_secs(300));
+    client.cut();
     client.reattach();
     client.expect(["exists /l/#1:0 watch"]);
     client.seen(czxid);

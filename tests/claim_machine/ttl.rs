@@ -364,6 +364,56 @@ fn time_in_the_queue_is_no_part_of_the_ttl_where_the_lock_path_is_watched() {
     assert!(matches!(client.notices()[..], [Notice::Granted { until: at, .. }] if at == until));
 }
 
+/// Whoever is granted late, since it did not hear for long of who is ahead, has
+/// no more than what is left of the TTL.
+#[test]
+fn a_place_that_is_being_looked_for_is_no_news_of_who_is_ahead() {
+    let mut client = Client::connected();
+    client.acquire_with("/l", |request| request.metadata.ttl = Some(TTL));
+    client.batch();
+    let czxid = client.created(4);
+    client.listed([OTHER, "#1:4"]);
+    client.batch();
+    client.seen(czxid);
+    client.refused(ErrorCode::NoAuth);
+    client.expect(["list /l watch"]);
+    client.listed([OTHER, "#1:4"]);
+    client.event(EventType::NodeChildrenChanged, "/l");
+    let last_heard = client.lease();
+    for _ in 0..12 {
+        if client.batch().len() > 1 {
+            client.head_says("");
+        }
+        client.refuse_all(ErrorCode::ThrottledOp);
+        client.advance(BEAT);
+    }
+    client.batch();
+    client.listed(["#1:4"]);
+    let until = Some(last_heard + TTL);
+    assert!(client.now > last_heard);
+    let granted = client.notices();
+    assert!(
+        matches!(granted[..], [Notice::Granted { until: at, .. }] if at == until),
+        "{granted:?} is not until {until:?}"
+    );
+}
+
+#[test]
+fn a_claim_that_is_told_of_late_counts_its_ttl_from_the_grant() {
+    let mut client = Client::connected();
+    client.acquire_with("/l", |request| request.metadata.ttl = Some(TTL));
+    client.batch();
+    client.advance(BEAT / 2);
+    client.created(0);
+    client.listed(["#1:0"]);
+    let until = Some(client.now + TTL);
+    let granted = client.notices();
+    assert!(
+        matches!(granted[..], [Notice::Granted { until: at, .. }] if at == until),
+        "{granted:?} is not until {until:?}"
+    );
+}
+
 #[test]
 fn a_head_whose_data_are_too_long_is_read_once() {
     let mut client = waiting();

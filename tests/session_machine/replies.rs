@@ -4,7 +4,7 @@ use bytes::Bytes;
 use zklock::proto::{
     ErrorCode, EventType, KeeperState, OpCode, Reply, Request, Stat, WatcherEvent, xid,
 };
-use zklock::session::{Cause, Outcome, Output, SessionEvent, SessionLost, Stopped};
+use zklock::session::{Cause, Io, Outcome, Output, SessionEvent, SessionLost, Stopped};
 
 use crate::support::scripted::session::Session;
 use crate::support::scripted::{BEAT, Machine, SESSION_ID, T, config, error, event, event_at, ok};
@@ -277,4 +277,36 @@ fn the_recipes_own_pings_would_be_answered_too() {
     session.hear(ok(xid::PING, 11, &Reply::Ping));
     let (zxid, reply) = (11, Reply::Ping);
     assert_eq!(session.outcomes(), [(1, Outcome::Ok { zxid, reply })]);
+}
+
+#[test]
+fn what_goes_by_is_counted() {
+    let mut session = Session::dialing(config("a"));
+    session.dial();
+    session.io(Io::Connected);
+    let mut sent = session.transmit_raw().expect("a handshake").len();
+    session.welcome(T);
+    // Of the answer to the handshake: 4 bytes of length, 37 of fields.
+    let mut received = 4 + 37;
+    for xid in 1..=3 {
+        session.request(0, sync("/l"));
+        sent += session.transmit_raw().expect("a request").len();
+        let frame = ok(xid, 100, &synced("/l"));
+        received += frame.len() + 4;
+        session.hear(frame);
+    }
+    for _ in 0..2 {
+        let frame = event(EventType::NodeDeleted, "/l");
+        received += frame.len() + 4;
+        session.hear(frame);
+    }
+    session.advance_in_silence(BEAT);
+    sent += session.transmit_raw().expect("a heartbeat").len();
+    let stats = session.stats();
+    assert_eq!((stats.requests, stats.replies, stats.events), (3, 3, 2));
+    assert_eq!((stats.heartbeats, stats.connections), (1, 1));
+    assert_eq!(
+        (stats.bytes_sent, stats.bytes_received),
+        (sent as u64, received as u64)
+    );
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use zklock::proto::Request;
 use zklock::session::{
     Action, Input, Io, Misuse, Outcome, Output, SessionConfig, SessionEvent, SessionMachine,
-    Timestamp,
+    SessionStats, Timestamp,
 };
 
 use super::{Machine, Peer, T, config};
@@ -93,6 +93,10 @@ impl Session {
         session.told();
         session.actions();
         session
+    }
+
+    pub(crate) fn stats(&self) -> SessionStats {
+        self.machine.session.stats(self.now)
     }
 
     pub(crate) fn request(&mut self, token: u32, request: Request) {
