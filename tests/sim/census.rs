@@ -1,0 +1,75 @@
+//! The queues as they are on the servers, and how they have come to be so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::clock::Nanos;
+use crate::servers::Servers;
+use crate::users::LOCKS;
+
+/// The claims of each lock, in the order of their creation.
+#[derive(Debug, Default)]
+pub(crate) struct Census {
+    zxid: i64,
+    queues: [Vec<Arc<str>>; LOCKS.len()],
+    /// Since when the first of each is that.
+    since: [Nanos; LOCKS.len()],
+    /// Which clients were told of a claim's end.
+    told: BTreeMap<Arc<str>, BTreeSet<usize>>,
+    /// How many have left behind a claim, each of which may have watched it.
+    left_behind: BTreeMap<Arc<str>, usize>,
+    pub(crate) ends: u64,
+}
+
+impl Census {
+    /// Looks again, if anything has changed.
+    pub(crate) fn take(&mut self, servers: &Servers, now: Nanos) {
+        let zxid = servers.truth().last_zxid();
+        if zxid != self.zxid {
+            self.zxid = zxid;
+            for (index, lock) in LOCKS.into_iter().enumerate() {
+                let queue = servers.queue(lock).into_iter().map(|claim| claim.path);
+                self.compare(index, queue.collect(), now);
+            }
+            self.count_herds();
+        }
+    }
+
+    fn compare(&mut self, index: usize, queue: Vec<Arc<str>>, now: Nanos) {
+        let before = std::mem::replace(&mut self.queues[index], queue);
+        let queue = &self.queues[index];
+        if before.first() != queue.first() {
+            self.since[index] = now;
+        }
+        for (place, path) in before.iter().enumerate() {
+            if !queue.contains(path) {
+                self.ends += 1;
+                for ahead in &before[..place] {
+                    *self.left_behind.entry(ahead.clone()).or_default() += 1;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn told_of_end(&mut self, path: Arc<str>, client: usize) {
+        self.told.entry(path).or_default().insert(client);
+    }
+
+    /// Of a claim's end its own client is told, and the next two: few, however
+    /// many wait.
+    fn count_herds(&mut self) {
+        for (path, told) in std::mem::take(&mut self.told) {
+            let left = self.left_behind.remove(&path).unwrap_or(0);
+            assert!(
+                told.len() <= 3 + left,
+                "a herd: {told:?} are told of the end of {path}, {left} have left"
+            );
+        }
+    }
+
+    /// The first claim of a queue, and since when it is that.
+    pub(crate) fn first(&self, lock: usize) -> Option<(&Arc<str>, Nanos)> {
+        let first = self.queues[lock].first()?;
+        Some((first, self.since[lock]))
+    }
+}
