@@ -90,6 +90,7 @@ impl World {
             let left: Vec<_> = self.servers.queue(lock);
             assert!(left.is_empty(), "left in {lock}: {left:?}");
         }
+        self.servers.agree();
         assert!(self.users.live.is_empty(), "{:?}", self.users.live);
         for id in 0..self.clients.len() {
             let recipe = self.clients[id].engine.recipe();
@@ -101,6 +102,7 @@ impl World {
         self.counts.add("run", "schedules", 1);
         self.counts
             .add("run", "virtual seconds", self.now / 1_000_000_000);
+        self.counts.merge(self.servers.counts());
         self.counts
             .add("claims", "ends of claims", self.census.ends);
     }

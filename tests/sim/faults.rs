@@ -43,7 +43,13 @@ impl World {
             Fault::Close => return self.close(client),
             Fault::Purge | Fault::Touch | Fault::Foreign => return self.strange(fault),
             Fault::Drop => return self.drop_one(),
-            Fault::Isolate | Fault::Lag | Fault::Elect => return false,
+            Fault::Isolate | Fault::Lag | Fault::Elect => {
+                self.note(|_| format!("fault: {fault:?} for {lasts} ns"));
+                let lasts = lasts.min(self.plan.timeout * 3 / 2);
+                let befalls = self.servers.befalls(fault, lasts, self.now);
+                self.pump();
+                return befalls;
+            }
         }
         true
     }

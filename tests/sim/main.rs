@@ -25,7 +25,10 @@ mod checks;
 mod client;
 mod clock;
 mod dice;
+mod ensemble;
 mod faults;
+mod follower;
+mod leader;
 mod net;
 mod network;
 mod plan;
@@ -38,4 +41,9 @@ mod world;
 #[test]
 fn one_server() {
     run::schedules(1);
+}
+
+#[test]
+fn three_servers() {
+    run::schedules(3);
 }

@@ -89,7 +89,7 @@ impl World {
         let mut world = Self {
             now: 0,
             phase: Phase::Storm,
-            servers: Servers::new(&plan, dice.seed()),
+            servers: Servers::new(&plan, &mut dice),
             down: vec![0; servers],
             clients: Vec::new(),
             conns: BTreeMap::new(),

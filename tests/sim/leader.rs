@@ -1,0 +1,239 @@
+//! What the leader of an ensemble does: it orders the writes, and decides when
+//! sessions end.
+
+use std::collections::BTreeMap;
+
+use zklock::proto::Request;
+
+use crate::clock::Nanos;
+use crate::ensemble::{Ensemble, Entry, Word};
+use crate::plan::Fault;
+use crate::servers::Port;
+
+/// The sessions, as the leader knows of them.
+#[derive(Debug)]
+pub(crate) struct Table {
+    tick: Nanos,
+    sessions: BTreeMap<i64, Session>,
+}
+
+#[derive(Debug)]
+struct Session {
+    timeout: Nanos,
+    expires: Nanos,
+    /// Where it was last taken up.
+    owner: usize,
+}
+
+impl Table {
+    pub(crate) fn new(tick: Nanos) -> Self {
+        Self {
+            tick,
+            sessions: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn touch(&mut self, session: i64, now: Nanos) {
+        if let Some(it) = self.sessions.get_mut(&session) {
+            it.expires = ((now + it.timeout) / self.tick + 1) * self.tick;
+        }
+    }
+
+    pub(crate) fn next_expiry(&self) -> Nanos {
+        let expiries = self.sessions.values().map(|it| it.expires);
+        expiries.min().unwrap_or(Nanos::MAX)
+    }
+
+    fn take_expired(&mut self, now: Nanos) -> Option<i64> {
+        let mut sessions = self.sessions.iter();
+        let (id, _) = sessions.find(|(_, it)| it.expires <= now)?;
+        let id = *id;
+        self.sessions.remove(&id);
+        Some(id)
+    }
+}
+
+impl Ensemble {
+    /// Time has passed for the leader.
+    pub(crate) fn lead(&mut self) {
+        while let Some(session) = self.table.take_expired(self.now) {
+            self.count("a session expires");
+            self.propose(Entry::Expire(session));
+        }
+        if self.polls_at <= self.now {
+            self.polls_at = self.now + self.tick / 2;
+            for node in 0..self.nodes.len() {
+                if self.leader != Some(node) && self.nodes[node].member {
+                    self.poll_follower(node);
+                }
+            }
+        }
+    }
+
+    fn poll_follower(&mut self, node: usize) {
+        let it = &mut self.nodes[node];
+        if it.up.heard + self.patience >= self.now {
+            return self.send(node, false, Word::Poll);
+        }
+        it.member = false;
+        it.life += 1;
+        self.count("a leader gives up a follower");
+        if self.nodes[node].down.cut_until <= self.now {
+            self.drop_out(node);
+        }
+    }
+
+    /// A write of a stranger's.
+    pub(crate) fn apply(&mut self, session: i64, request: Request) {
+        let xid = 0;
+        self.propose(Entry::Write {
+            session,
+            xid,
+            request,
+        });
+    }
+
+    fn propose(&mut self, entry: Entry) {
+        let index = self.log.len();
+        self.log.push(entry.clone());
+        for node in 0..self.nodes.len() {
+            if self.nodes[node].member {
+                self.send(node, false, Word::Commit(index));
+            }
+        }
+        match entry {
+            Entry::Write {
+                session, request, ..
+            } => {
+                let _ = self.truth.apply(session, request);
+            }
+            Entry::Close { session, .. } | Entry::Expire(session) => {
+                self.truth.expire(session);
+            }
+            Entry::Open { from, timeout_ms } => {
+                let id = self.truth.open_elsewhere(timeout_ms);
+                let session = Session {
+                    timeout: timeout_ms as Nanos * 1_000_000,
+                    expires: 0,
+                    owner: from.0,
+                };
+                self.table.sessions.insert(id, session);
+                self.table.touch(id, self.now);
+            }
+        }
+    }
+
+    pub(crate) fn leader_hears(&mut self, node: usize, word: Word) {
+        if self.leader.is_none() {
+            return;
+        }
+        match word {
+            Word::Open { from, timeout_ms } => {
+                self.propose(Entry::Open { from, timeout_ms });
+            }
+            Word::Take { from, session } => {
+                self.table.touch(session, self.now);
+                let known = self.table.sessions.get_mut(&session);
+                let alive = known.map(|it| it.owner = node).is_some();
+                self.send(node, false, Word::Taken { to: from, alive });
+            }
+            Word::Ask {
+                from,
+                session,
+                xid,
+                request,
+            } => self.asked(from, session, xid, request),
+            Word::Sync { from, xid } => self.send(node, false, Word::Synced { to: from, xid }),
+            Word::Touches(sessions) => {
+                for session in sessions {
+                    self.table.touch(session, self.now);
+                }
+            }
+            other => panic!("a leader is told {other:?}"),
+        }
+    }
+
+    /// A session that has moved to another server is served there only.
+    fn asked(&mut self, from: Port, session: i64, xid: i32, request: Request) {
+        let owner = self.table.sessions.get(&session).map(|it| it.owner);
+        if owner != Some(from.0) {
+            self.count("a write of a session that has moved or ended");
+            return self.send(from.0, false, Word::Moved { to: from });
+        }
+        if request == Request::CloseSession {
+            self.table.sessions.remove(&session);
+            self.propose(Entry::Close { session, xid });
+        } else {
+            self.propose(Entry::Write {
+                session,
+                xid,
+                request,
+            });
+        }
+    }
+
+    /// Something goes wrong between servers, for so long.
+    pub(crate) fn befalls(&mut self, fault: Fault, lasts: Nanos, now: Nanos) -> bool {
+        self.tick(now);
+        let Some(leader) = self.leader else {
+            return false;
+        };
+        if fault == Fault::Elect {
+            self.depose(lasts / 2);
+            return true;
+        }
+        let cut = |node: usize| {
+            let it = &self.nodes[node];
+            it.up.cut_until.max(it.down.cut_until) > now || !it.serves
+        };
+        if (0..self.nodes.len()).any(cut) {
+            return false;
+        }
+        let step = 1 + self.dice.index(self.nodes.len() - 1);
+        let node = (leader + step) % self.nodes.len();
+        let both = self.dice.below(4);
+        let it = &mut self.nodes[node];
+        let links = [(both != 1, &mut it.up), (both != 2, &mut it.down)];
+        for (_, link) in links.into_iter().filter(|(chosen, _)| *chosen) {
+            if fault == Fault::Isolate {
+                link.cut_until = now + lasts;
+            } else {
+                (link.slow, link.slow_until) = (lasts / 4, now + lasts);
+            }
+        }
+        true
+    }
+
+    /// All servers drop their clients, and agree on another leader.
+    fn depose(&mut self, takes: Nanos) {
+        for node in 0..self.nodes.len() {
+            let cut = self.nodes[node].down.cut_until > self.now;
+            if !cut || self.leader == Some(node) {
+                self.drop_out(node);
+            }
+            self.nodes[node].member = false;
+            self.nodes[node].life += 1;
+        }
+        self.leader = None;
+        self.elects_at = self.now + takes;
+    }
+
+    /// A new leader knows all that was done, and every session begins anew.
+    pub(crate) fn elected(&mut self) {
+        let cut = |node: &usize| {
+            let it = &self.nodes[*node];
+            it.up.cut_until.max(it.down.cut_until) > self.now || it.serves
+        };
+        let able: Vec<_> = (0..self.nodes.len()).filter(|node| !cut(node)).collect();
+        self.elects_at = Nanos::MAX;
+        self.leader = Some(self.dice.pick(&able));
+        self.polls_at = self.now + self.tick / 2;
+        for node in able {
+            self.join(node);
+        }
+        let sessions: Vec<_> = self.table.sessions.keys().copied().collect();
+        for session in sessions {
+            self.table.touch(session, self.now);
+        }
+    }
+}
