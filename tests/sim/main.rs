@@ -34,7 +34,9 @@ mod network;
 mod plan;
 mod report;
 mod run;
+mod search;
 mod servers;
+mod small;
 mod users;
 mod world;
 
@@ -46,4 +48,32 @@ fn one_server() {
 #[test]
 fn three_servers() {
     run::schedules(3);
+}
+
+/// As many states as a search looks at, unless `SIM_STATES` says otherwise.
+const STATES: usize = 20_000;
+
+#[test]
+fn all_ways_of_two_clients() {
+    search::all_of(bounds(2, 2, 0, 0, 2), STATES);
+    search::all_of(bounds(2, 2, 1, 0, 1), STATES);
+    search::all_of(bounds(2, 2, 2, 0, 0), STATES);
+    search::all_of(bounds(2, 2, 1, 3, 0), STATES);
+    search::all_of(bounds(2, 3, 1, 0, 0), STATES);
+}
+
+#[test]
+fn all_ways_of_three_clients() {
+    search::all_of(bounds(3, 3, 0, 0, 1), STATES);
+    search::all_of(bounds(3, 3, 1, 0, 0), STATES);
+}
+
+fn bounds(clients: usize, users: usize, cuts: usize, time: usize, drops: usize) -> small::Bounds {
+    small::Bounds {
+        clients,
+        users,
+        cuts,
+        time,
+        drops,
+    }
 }

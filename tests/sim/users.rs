@@ -267,7 +267,7 @@ impl World {
     }
 }
 
-fn request(id: AcquisitionId, lock: usize) -> AcquireRequest {
+pub(crate) fn request(id: AcquisitionId, lock: usize) -> AcquireRequest {
     let open: Arc<[Acl]> = [Acl::world_anyone()].into();
     AcquireRequest {
         id,
