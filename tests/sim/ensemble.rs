@@ -168,7 +168,7 @@ impl Ensemble {
             table: Table::new(plan.tick),
             latency: plan.latency / 2 + 1,
             tick: plan.tick,
-            patience: plan.tick * dice.pick(&[2, 3, 5]),
+            patience: (plan.tick * dice.pick(&[2, 5, 20])).min(plan.timeout * 5 / 2),
             polls_at: plan.tick / 2,
             letters: BTreeMap::new(),
             serial: 0,

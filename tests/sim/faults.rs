@@ -18,13 +18,23 @@ impl World {
         if self.befalls(fault) {
             self.counts.add("faults", format!("{fault:?}"), 1);
         }
-        let gap = self.dice.around(self.plan.fault_gap);
+        // One seldom comes alone.
+        let soon = self.dice.percent(30);
+        let gap = if soon {
+            self.plan.latency * 4
+        } else {
+            self.plan.fault_gap
+        };
+        let gap = self.dice.around(gap);
         self.later(gap, Event::Fault);
     }
 
     /// Returns whether there was anyone to befall.
     fn befalls(&mut self, fault: Fault) -> bool {
-        let client = self.dice.index(self.clients.len());
+        if self.dice.percent(50) {
+            self.victim = self.dice.index(self.clients.len());
+        }
+        let client = self.victim;
         let lasts = self.dice.around(self.plan.timeout);
         match fault {
             Fault::Cut | Fault::HoleUp | Fault::HoleDown | Fault::LoseReplies | Fault::Slow => {
@@ -211,6 +221,7 @@ impl World {
 
     /// No more goes wrong. What is broken stays so, but is not used for ever.
     pub(crate) fn calm_down(&mut self) {
+        let mut leave = Vec::new();
         self.plan.latency = self.plan.timeout / 5000;
         self.down.fill(0);
         for id in self.conns.keys().copied().collect::<Vec<_>>() {
@@ -227,6 +238,15 @@ impl World {
             }
         }
         self.pump();
+        for (id, own) in &self.users.live {
+            let soon = self.dice.below(self.plan.timeout / 2);
+            if own.held.is_some() {
+                leave.push((*id, soon));
+            }
+        }
+        for (id, soon) in leave {
+            self.later(soon, Event::Leave(id));
+        }
         for client in 0..self.clients.len() {
             self.clients[client].clogged = 0;
             if let Process::Stopped(until) = &mut self.clients[client].process {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use zklock::embedded::{Config, ConnectionId, Core, Output};
 use zklock::lock::{AcquisitionId, Command, Notice};
-use zklock::proto::{CreateMode, FrameReader, Reader, ReplyHeader, Request, xid};
+use zklock::proto::{CreateMode, FrameReader, Request, xid};
 use zklock::session::{Action, Cause, Engine, Heartbeat, Io, SessionConfig, Timestamp};
 
 use crate::audit::Audited;
@@ -57,8 +57,6 @@ struct Party {
     up: VecDeque<Bytes>,
     /// `None` is the end of the connection.
     down: VecDeque<Option<Bytes>>,
-    /// The highest zxid that a reply has shown.
-    seen: i64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,12 +212,6 @@ impl Small {
     fn down(&mut self, party: usize) {
         match self.parties[party].down.pop_front() {
             Some(Some(frame)) => {
-                let header = ReplyHeader::decode(&mut Reader::new(&frame));
-                let live = self.parties[party].engine.session().is_live();
-                if let Some(header) = header.ok().filter(|_| live) {
-                    let seen = &mut self.parties[party].seen;
-                    *seen = header.zxid.max(*seen);
-                }
                 self.io(party, Io::Frame(frame));
             }
             Some(None) => self.end(party),
@@ -398,7 +390,7 @@ impl Small {
         for party in &self.parties {
             let recipe = party.engine.recipe();
             let _ = write!(text, "{:?}{:?}", party.engine.session(), recipe.claims);
-            let _ = write!(text, "{:?}{}{}", party.link, party.seen, recipe.open());
+            let _ = write!(text, "{:?}{}", party.link, recipe.open());
             for frame in &party.up {
                 match Request::decode_strict(frame) {
                     Ok((_, request)) => drop(write!(text, "{request:?}")),
@@ -407,8 +399,9 @@ impl Small {
             }
             text.0.write_u8(0);
             for frame in party.down.iter().flatten() {
-                // Which request it answers is clear without its number.
-                text.0.write(frame.get(4..).unwrap_or_default());
+                // Which request it answers is clear without its number, and
+                // what the server's last zxid was means nothing to a client.
+                text.0.write(frame.get(12..).unwrap_or_default());
                 let event = frame.starts_with(&xid::WATCH_EVENT.to_be_bytes());
                 text.0.write_u8(event.into());
             }
@@ -435,7 +428,6 @@ impl Party {
             link: Link::Down,
             up: VecDeque::new(),
             down: VecDeque::new(),
-            seen: 0,
         }
     }
 }

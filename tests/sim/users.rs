@@ -68,7 +68,9 @@ impl Users {
 impl World {
     pub(crate) fn user(&mut self, client: usize) {
         if self.phase < Phase::Drain {
-            let gap = self.dice.around(self.plan.user_gap);
+            let storms = self.phase == Phase::Storm;
+            let rarely = if storms { 0 } else { self.plan.timeout / 6 };
+            let gap = self.dice.around(self.plan.user_gap.max(rarely));
             self.later(gap, Event::User(client));
             let live = self.users.live.values();
             let own = live.filter(|other| other.client == client).count();
@@ -246,12 +248,13 @@ impl World {
 
     fn granted(&mut self, id: AcquisitionId) {
         self.counts.add("told", "granted", 1);
-        let lasts = self.dice.around(self.plan.hold).min(self.plan.timeout / 2);
-        let lasts = if self.phase > Phase::Storm {
-            lasts / 20
+        let storms = self.phase == Phase::Storm;
+        let hold = if storms {
+            self.plan.hold
         } else {
-            lasts
+            self.plan.timeout / 50
         };
+        let lasts = self.dice.around(hold);
         self.later(lasts, Event::Leave(id));
     }
 

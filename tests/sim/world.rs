@@ -75,6 +75,8 @@ pub(crate) struct World {
     agenda: BTreeMap<(Nanos, u64), Event>,
     serial: u64,
     pub(crate) users: Users,
+    /// Whom the last fault befell.
+    pub(crate) victim: usize,
     pub(crate) census: Census,
     /// When all has become well.
     pub(crate) quiet_since: Nanos,
@@ -97,6 +99,7 @@ impl World {
             agenda: BTreeMap::new(),
             serial: 0,
             users: Users::default(),
+            victim: 0,
             census: Census::default(),
             quiet_since: 0,
             counts: Counts::default(),
@@ -126,8 +129,8 @@ impl World {
         let (timeout, mut at) = (self.plan.timeout, self.plan.storm);
         for (phase, lasts) in [
             (Phase::Calm, 4),
-            (Phase::Quiet, 3),
-            (Phase::Drain, 3),
+            (Phase::Quiet, 2),
+            (Phase::Drain, 2),
             (Phase::Leave, 2),
             (Phase::Over, 0),
         ] {
