@@ -18,6 +18,8 @@ pub(crate) struct Census {
     told: BTreeMap<Arc<str>, BTreeSet<usize>>,
     /// How many have left behind a claim, each of which may have watched it.
     left_behind: BTreeMap<Arc<str>, usize>,
+    /// When those that a stranger deletes have gone.
+    purged: BTreeMap<Arc<str>, Option<i64>>,
     pub(crate) ends: u64,
 }
 
@@ -44,11 +46,29 @@ impl Census {
         for (place, path) in before.iter().enumerate() {
             if !queue.contains(path) {
                 self.ends += 1;
+                if let Some(gone) = self.purged.get_mut(path) {
+                    *gone = Some(self.zxid);
+                }
                 for ahead in &before[..place] {
                     *self.left_behind.entry(ahead.clone()).or_default() += 1;
                 }
             }
         }
+    }
+
+    /// A stranger deletes this claim.
+    pub(crate) fn purge(&mut self, path: Arc<str>) {
+        self.purged.entry(path).or_default();
+    }
+
+    pub(crate) fn is_purged(&self, path: &str) -> bool {
+        self.purged.contains_key(path)
+    }
+
+    /// Whether a stranger has deleted this claim no later than this.
+    pub(crate) fn was_purged_by(&self, path: &str, zxid: i64) -> bool {
+        let gone = self.purged.get(path).copied().flatten();
+        gone.is_some_and(|gone| gone <= zxid)
     }
 
     pub(crate) fn told_of_end(&mut self, path: Arc<str>, client: usize) {

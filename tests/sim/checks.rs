@@ -9,6 +9,7 @@ impl World {
     pub(crate) fn check(&mut self) {
         self.census.take(&self.servers, self.now);
         self.holders_are_first();
+        self.holders_hear_of_a_purge();
         self.deadlines_hold();
         if (Phase::Quiet..Phase::Leave).contains(&self.phase) {
             self.nothing_waits();
@@ -26,12 +27,29 @@ impl World {
         }
     }
 
+    /// A holder whose claim a stranger has deleted is told of it as soon as
+    /// anything from after that has come.
+    fn holders_hear_of_a_purge(&self) {
+        for (id, own) in &self.users.live {
+            let client = &self.clients[own.client];
+            let live = client.engine.session().is_live();
+            let idle = live && client.engine.recipe().open() == 0;
+            if let (Some((znode, _)), true) = (&own.held, idle) {
+                let known = self.census.was_purged_by(znode, client.seen);
+                assert!(
+                    !known,
+                    "{id:?} does not hear that its claim is gone: {own:?}"
+                );
+            }
+        }
+    }
+
     /// Whether its user, who looks at the clock, believes to hold the lock.
     fn believes(&self, own: &Acquisition) -> bool {
         let Some((znode, until)) = &own.held else {
             return false;
         };
-        if self.users.purged.contains(znode) {
+        if self.census.is_purged(znode) {
             return false;
         }
         let lease = self.clients[own.client].engine.recipe().claims.lease();
@@ -46,7 +64,7 @@ impl World {
             let Some((znode, _)) = &own.held else {
                 continue;
             };
-            if own.lock == lock && *other != id && !self.users.purged.contains(znode) {
+            if own.lock == lock && *other != id && !self.census.is_purged(znode) {
                 let stopped = !self.clients[own.client].runs();
                 assert!(
                     stopped && !self.believes(own),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use zklock::proto::{ConnectRequest, FrameReader, Reader, Request};
+use zklock::proto::{ConnectRequest, FrameReader, Reader, ReplyHeader, Request};
 use zklock::session::{
     Action, Cause, Engine, Heartbeat, Io, Server, SessionConfig, SessionEvent, Timestamp,
 };
@@ -43,6 +43,10 @@ pub(crate) struct Client {
     buffer: BytesMut,
     /// Its connection takes no bytes until then.
     pub(crate) clogged: Nanos,
+    /// The highest zxid that a reply has shown.
+    pub(crate) seen: i64,
+    /// Its lease was over before what it was told last.
+    pub(crate) was_stale: bool,
 }
 
 impl Client {
@@ -57,6 +61,8 @@ impl Client {
             inbox: VecDeque::new(),
             buffer: BytesMut::new(),
             clogged: 0,
+            seen: 0,
+            was_stale: false,
         }
     }
 
@@ -68,6 +74,14 @@ impl Client {
     pub(crate) fn wakes(&self) -> Nanos {
         let deadline = self.engine.deadline().filter(|_| self.runs());
         deadline.map_or(Nanos::MAX, |at| self.clock.when(at))
+    }
+
+    /// All that happened up to it is known to the client, if it watched.
+    fn note_zxid(&mut self, frame: &Bytes) {
+        let header = ReplyHeader::decode(&mut Reader::new(frame));
+        if let (true, Ok(header)) = (self.engine.session().is_live(), header) {
+            self.seen = self.seen.max(header.zxid);
+        }
     }
 
     fn forget_bytes(&mut self) {
@@ -128,7 +142,10 @@ impl World {
         // A frame may end the connection: what is behind it is not read.
         while self.clients[id].link == link {
             match reader.read(&mut self.clients[id].buffer) {
-                Ok(Some(frame)) => self.io(id, Io::Frame(frame)),
+                Ok(Some(frame)) => {
+                    self.clients[id].note_zxid(&frame);
+                    self.io(id, Io::Frame(frame));
+                }
                 Ok(None) if self.clients[id].buffer.is_empty() => return,
                 Ok(None) => return self.io(id, Io::Partial),
                 Err(error) => panic!("client {id} cannot read this: {error:?}"),
@@ -138,6 +155,8 @@ impl World {
 
     pub(crate) fn io(&mut self, id: usize, io: Io) {
         let now = self.local(id);
+        let lease = self.clients[id].engine.recipe().claims.lease();
+        self.clients[id].was_stale = lease.is_none_or(|until| until <= now);
         let result = self.clients[id].engine.io(io, now);
         assert_eq!(result, Ok(()), "client {id}");
         self.act(id);

@@ -7,8 +7,8 @@
 //! touches of sessions, which a follower keeps to itself until the leader polls
 //! it; and links between servers that are slow or cut.
 //!
-//! A write is in the log as soon as the leader has it: no minority has one that
-//! is undone later. A leader that is deposed knows of it at once.
+//! A write is in the log once a majority has it: no server has one that is undone
+//! later. A leader that is deposed knows of it at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use zklock::proto::{FrameReader, Request};
 use crate::clock::Nanos;
 use crate::dice::Dice;
 use crate::follower::Peer;
-use crate::leader::Table;
+use crate::leader::{Proposal, Table};
 use crate::plan::Plan;
 use crate::report::Counts;
 use crate::servers::{Out, Port};
@@ -130,6 +130,11 @@ pub(crate) struct Ensemble {
     pub(crate) nodes: Vec<Node>,
     pub(crate) leader: Option<usize>,
     pub(crate) elects_at: Nanos,
+    /// What is not done yet, and when it will be.
+    pub(crate) proposals: VecDeque<(Nanos, Proposal)>,
+    /// So much longer writes take, until then.
+    pub(crate) disk_slow: Nanos,
+    pub(crate) disk_slow_until: Nanos,
     pub(crate) log: Vec<Entry>,
     /// All of the log, done.
     pub(crate) truth: Core,
@@ -163,6 +168,9 @@ impl Ensemble {
             nodes: (0..plan.servers).map(|_| node()).collect(),
             leader: Some(dice.index(plan.servers)),
             elects_at: Nanos::MAX,
+            proposals: VecDeque::new(),
+            disk_slow: 0,
+            disk_slow_until: 0,
             log: Vec::new(),
             truth: Core::new(config.clone()),
             table: Table::new(plan.tick),
@@ -229,7 +237,8 @@ impl Ensemble {
 
     pub(crate) fn deadline(&self) -> Option<Nanos> {
         let letter = self.letters.first_key_value().map(|((at, _), _)| *at);
-        let lead = [self.polls_at, self.table.next_expiry()];
+        let proposal = self.proposals.front().map_or(Nanos::MAX, |(at, _)| *at);
+        let lead = [self.polls_at, self.table.next_expiry(), proposal];
         let lead = lead.into_iter().filter(|_| self.leader.is_some()).min();
         let patience = (0..self.nodes.len()).filter_map(|node| self.gives_up_at(node));
         let rejoin = (0..self.nodes.len()).filter_map(|node| self.rejoins_at(node));
@@ -369,6 +378,7 @@ impl Ensemble {
     }
 
     pub(crate) fn set_counter(&mut self, path: &str, next: i32) {
+        self.flush();
         for node in 0..self.nodes.len() {
             while self.nodes[node].applied < self.log.len() {
                 self.apply_next(node);

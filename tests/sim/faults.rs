@@ -53,7 +53,7 @@ impl World {
             Fault::Close => return self.close(client),
             Fault::Purge | Fault::Touch | Fault::Foreign => return self.strange(fault),
             Fault::Drop => return self.drop_one(),
-            Fault::Isolate | Fault::Lag | Fault::Elect => {
+            Fault::Isolate | Fault::Lag | Fault::Elect | Fault::Disk => {
                 self.note(|_| format!("fault: {fault:?} for {lasts} ns"));
                 let lasts = lasts.min(self.plan.timeout * 3 / 2);
                 let befalls = self.servers.befalls(fault, lasts, self.now);
@@ -212,7 +212,7 @@ impl World {
                 version,
             });
         } else {
-            self.users.purged.insert(path.clone());
+            self.census.purge(path.clone());
             self.servers.apply(Request::Delete { path, version });
         }
         self.pump();
@@ -229,6 +229,7 @@ impl World {
                 (conn.up.slow, conn.down.slow) = (0, 0);
             }
         }
+        self.servers.flush();
         for lock in &LOCKS[..self.plan.locks] {
             for claim in self.servers.queue(lock) {
                 if claim.path.contains("stranger") {
@@ -237,6 +238,7 @@ impl World {
                 }
             }
         }
+        self.servers.flush();
         self.pump();
         for (id, own) in &self.users.live {
             let soon = self.dice.below(self.plan.timeout / 2);

@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use zklock::proto::{
-    ConnectRequest, ConnectResponse, OpCode, Password, Reader, Request, RequestHeader, write_frame,
+    ConnectRequest, ConnectResponse, ErrorCode, OpCode, Password, Reader, ReplyHeader, Request,
+    RequestHeader, write_frame,
 };
 
 use crate::ensemble::{Ensemble, Entry, Word};
@@ -213,12 +214,7 @@ impl Ensemble {
                 session,
                 xid,
                 request,
-            } => {
-                let waits = self.waits_for(node, session, xid);
-                if !waits.is_some_and(|port| self.answer_first(port, xid)) {
-                    let _ = self.nodes[node].core.apply(session, request);
-                }
-            }
+            } => self.written(node, session, xid, request),
             Entry::Close { session, xid } => {
                 let waits = self.waits_for(node, session, xid);
                 if !waits.is_some_and(|port| self.answer_first(port, xid)) {
@@ -230,6 +226,38 @@ impl Ensemble {
             }
         }
         self.collect(node);
+    }
+
+    /// Whoever waits for a request of this number gets this one's answer.
+    fn written(&mut self, node: usize, session: i64, xid: i32, request: Request) {
+        let Some(port) = self.waits_for(node, session, xid) else {
+            let _ = self.nodes[node].core.apply(session, request);
+            return;
+        };
+        let asked = self.peer(port).and_then(|peer| peer.asked.front());
+        let frame = asked.map(|asked| asked.frame.clone()).unwrap_or_default();
+        if Request::decode_strict(&frame).is_ok_and(|(_, asked)| asked == request) {
+            self.answer_first(port, xid);
+            return;
+        }
+        self.count("a request gets the answer of another");
+        if let Some(peer) = self.peer(port) {
+            peer.asked.pop_front();
+        }
+        let core = &mut self.nodes[node].core;
+        let reply = core.apply(session, request);
+        let (zxid, error) = (core.last_zxid(), reply.as_ref().err());
+        let error = error.copied().unwrap_or(ErrorCode::Ok);
+        let mut out = BytesMut::new();
+        let written = write_frame(&mut out, |out| {
+            ReplyHeader { xid, zxid, error }.encode(out);
+            if let Ok(reply) = &reply {
+                reply.encode(out);
+            }
+        });
+        written.expect("a short frame");
+        self.outs.push_back(Out::Write(port, out.freeze()));
+        self.answer(port);
     }
 
     fn opened(&mut self, node: usize, from: Port, timeout_ms: i32) {

@@ -15,6 +15,8 @@ use crate::servers::Port;
 pub(crate) struct Table {
     tick: Nanos,
     sessions: BTreeMap<i64, Session>,
+    /// Those of all sessions there were.
+    timeouts: BTreeMap<i64, Nanos>,
 }
 
 #[derive(Debug)]
@@ -22,7 +24,18 @@ struct Session {
     timeout: Nanos,
     expires: Nanos,
     /// Where it was last taken up.
-    owner: usize,
+    owner: Option<usize>,
+}
+
+/// What waits until a majority has written all before it.
+#[derive(Clone, Debug)]
+pub(crate) enum Proposal {
+    Entry(Entry),
+    /// A `sync` is answered once all that was proposed before it is done.
+    Sync {
+        from: Port,
+        xid: i32,
+    },
 }
 
 impl Table {
@@ -30,6 +43,7 @@ impl Table {
         Self {
             tick,
             sessions: BTreeMap::new(),
+            timeouts: BTreeMap::new(),
         }
     }
 
@@ -44,6 +58,24 @@ impl Table {
         expiries.min().unwrap_or(Nanos::MAX)
     }
 
+    fn begin(&mut self, session: i64, timeout: Nanos, owner: Option<usize>, now: Nanos) {
+        self.timeouts.insert(session, timeout);
+        let expires = 0;
+        let it = Session {
+            timeout,
+            expires,
+            owner,
+        };
+        self.sessions.insert(session, it);
+        self.touch(session, now);
+    }
+
+    /// A new leader knows of it, and not where it was taken up.
+    fn begin_anew(&mut self, session: i64, now: Nanos) {
+        let timeout = self.timeouts.get(&session).copied().unwrap_or(0);
+        self.begin(session, timeout, None, now);
+    }
+
     fn take_expired(&mut self, now: Nanos) -> Option<i64> {
         let mut sessions = self.sessions.iter();
         let (id, _) = sessions.find(|(_, it)| it.expires <= now)?;
@@ -54,8 +86,16 @@ impl Table {
 }
 
 impl Ensemble {
+    /// All that is proposed is done at once.
+    pub(crate) fn flush(&mut self) {
+        while let Some((_, proposal)) = self.proposals.pop_front() {
+            self.commit(proposal);
+        }
+    }
+
     /// Time has passed for the leader.
     pub(crate) fn lead(&mut self) {
+        self.commit_due();
         while let Some(session) = self.table.take_expired(self.now) {
             self.count("a session expires");
             self.propose(Entry::Expire(session));
@@ -94,6 +134,37 @@ impl Ensemble {
     }
 
     fn propose(&mut self, entry: Entry) {
+        let slow = if self.disk_slow_until > self.now {
+            self.disk_slow
+        } else {
+            0
+        };
+        let takes = 1 + self.dice.below(self.latency) + slow;
+        let last = self.proposals.back().map_or(0, |(at, _)| *at);
+        let at = last.max(self.now + takes);
+        self.proposals.push_back((at, Proposal::Entry(entry)));
+    }
+
+    /// Does what a majority has written by now.
+    fn commit_due(&mut self) {
+        while self
+            .proposals
+            .front()
+            .is_some_and(|(at, _)| *at <= self.now)
+        {
+            if let Some((_, proposal)) = self.proposals.pop_front() {
+                self.commit(proposal);
+            }
+        }
+    }
+
+    fn commit(&mut self, proposal: Proposal) {
+        let entry = match proposal {
+            Proposal::Sync { from, xid } => {
+                return self.send(from.0, false, Word::Synced { to: from, xid });
+            }
+            Proposal::Entry(entry) => entry,
+        };
         let index = self.log.len();
         self.log.push(entry.clone());
         for node in 0..self.nodes.len() {
@@ -112,13 +183,8 @@ impl Ensemble {
             }
             Entry::Open { from, timeout_ms } => {
                 let id = self.truth.open_elsewhere(timeout_ms);
-                let session = Session {
-                    timeout: timeout_ms as Nanos * 1_000_000,
-                    expires: 0,
-                    owner: from.0,
-                };
-                self.table.sessions.insert(id, session);
-                self.table.touch(id, self.now);
+                let timeout = timeout_ms as Nanos * 1_000_000;
+                self.table.begin(id, timeout, Some(from.0), self.now);
             }
         }
     }
@@ -134,7 +200,7 @@ impl Ensemble {
             Word::Take { from, session } => {
                 self.table.touch(session, self.now);
                 let known = self.table.sessions.get_mut(&session);
-                let alive = known.map(|it| it.owner = node).is_some();
+                let alive = known.map(|it| it.owner = Some(node)).is_some();
                 self.send(node, false, Word::Taken { to: from, alive });
             }
             Word::Ask {
@@ -143,7 +209,13 @@ impl Ensemble {
                 xid,
                 request,
             } => self.asked(from, session, xid, request),
-            Word::Sync { from, xid } => self.send(node, false, Word::Synced { to: from, xid }),
+            Word::Sync { from, xid } => match self.proposals.back() {
+                None => self.send(node, false, Word::Synced { to: from, xid }),
+                Some((at, _)) => {
+                    let sync = (*at, Proposal::Sync { from, xid });
+                    self.proposals.push_back(sync);
+                }
+            },
             Word::Touches(sessions) => {
                 for session in sessions {
                     self.table.touch(session, self.now);
@@ -155,7 +227,7 @@ impl Ensemble {
 
     /// A session that has moved to another server is served there only.
     fn asked(&mut self, from: Port, session: i64, xid: i32, request: Request) {
-        let owner = self.table.sessions.get(&session).map(|it| it.owner);
+        let owner = self.table.sessions.get(&session).and_then(|it| it.owner);
         if owner != Some(from.0) {
             self.count("a write of a session that has moved or ended");
             return self.send(from.0, false, Word::Moved { to: from });
@@ -178,6 +250,10 @@ impl Ensemble {
         let Some(leader) = self.leader else {
             return false;
         };
+        if fault == Fault::Disk {
+            (self.disk_slow, self.disk_slow_until) = (lasts / 4, now + lasts);
+            return true;
+        }
         if fault == Fault::Elect {
             self.depose(lasts / 2);
             return true;
@@ -206,6 +282,14 @@ impl Ensemble {
 
     /// All servers drop their clients, and agree on another leader.
     fn depose(&mut self, takes: Nanos) {
+        // Some of what no majority is known to have is done all the same.
+        let survive = self.dice.index(self.proposals.len() + 1);
+        for (_, proposal) in std::mem::take(&mut self.proposals)
+            .into_iter()
+            .take(survive)
+        {
+            self.commit(proposal);
+        }
         for node in 0..self.nodes.len() {
             let cut = self.nodes[node].down.cut_until > self.now;
             if !cut || self.leader == Some(node) {
@@ -231,9 +315,8 @@ impl Ensemble {
         for node in able {
             self.join(node);
         }
-        let sessions: Vec<_> = self.table.sessions.keys().copied().collect();
-        for session in sessions {
-            self.table.touch(session, self.now);
+        for session in self.truth.sessions() {
+            self.table.begin_anew(session, self.now);
         }
     }
 }

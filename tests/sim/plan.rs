@@ -47,10 +47,12 @@ pub(crate) enum Fault {
     Lag,
     /// Another server becomes the leader.
     Elect,
+    /// The servers' disks are slow.
+    Disk,
 }
 
 impl Fault {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Cut,
         Self::HoleUp,
         Self::HoleDown,
@@ -70,10 +72,11 @@ impl Fault {
         Self::Isolate,
         Self::Lag,
         Self::Elect,
+        Self::Disk,
     ];
 
     const fn needs_ensemble(self) -> bool {
-        matches!(self, Self::Isolate | Self::Lag | Self::Elect)
+        matches!(self, Self::Isolate | Self::Lag | Self::Elect | Self::Disk)
     }
 }
 

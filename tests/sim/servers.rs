@@ -137,6 +137,13 @@ impl Servers {
         }
     }
 
+    /// What is under way among servers is done.
+    pub(crate) fn flush(&mut self) {
+        if let Self::Three(ensemble) = self {
+            ensemble.flush();
+        }
+    }
+
     /// In the end all servers know the same.
     pub(crate) fn agree(&self) {
         if let Self::Three(ensemble) = self {

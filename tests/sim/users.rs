@@ -1,6 +1,6 @@
 //! What the users of locks do, and what they know.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zklock::lock::{
@@ -41,8 +41,6 @@ pub(crate) struct Users {
     pub(crate) live: BTreeMap<AcquisitionId, Acquisition>,
     last: u64,
     tokens: [Option<FencingToken>; LOCKS.len()],
-    /// Claims that a stranger has deleted: their users learn of it later.
-    pub(crate) purged: BTreeSet<Arc<str>>,
 }
 
 impl Users {
@@ -191,7 +189,14 @@ impl World {
                 assert!(!own.answered && !own.left, "{id:?}: {own:?}");
                 assert!(now < own.deadline, "{id:?} is granted late: {own:?}");
                 own.answered = true;
-                let purged = self.users.purged.contains(&znode);
+                let purged = self.census.is_purged(&znode);
+                // One that has only waited for its lease has looked before.
+                let it = &self.clients[client];
+                let known = self.census.was_purged_by(&znode, it.seen) && !it.was_stale;
+                assert!(
+                    !known,
+                    "{id:?} is granted on a claim that is known to be gone"
+                );
                 own.held = Some((znode, until.unwrap_or(Timestamp::MAX)));
                 let lock = own.lock;
                 if purged {
