@@ -51,7 +51,7 @@ fn three_servers() {
 }
 
 /// As many states as a search looks at, unless `SIM_STATES` says otherwise.
-const STATES: usize = 20_000;
+const STATES: usize = 2_000;
 
 #[test]
 fn all_ways_of_two_clients() {

@@ -52,7 +52,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Cut,
         Self::HoleUp,
         Self::HoleDown,
@@ -75,7 +75,7 @@ impl Fault {
         Self::Disk,
     ];
 
-    const fn needs_ensemble(self) -> bool {
+    pub(crate) const fn needs_ensemble(self) -> bool {
         matches!(self, Self::Isolate | Self::Lag | Self::Elect | Self::Disk)
     }
 }

@@ -21,6 +21,11 @@ impl Counts {
             self.add(group, what, times);
         }
     }
+
+    pub(crate) fn of(&self, group: &'static str, what: &str) -> u64 {
+        let times = self.0.get(&(group, what.to_owned()));
+        times.copied().unwrap_or(0)
+    }
 }
 
 impl fmt::Display for Counts {

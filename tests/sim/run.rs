@@ -7,6 +7,7 @@ use std::sync::{Mutex, Once};
 use std::thread;
 use std::time::Instant;
 
+use crate::plan::Fault;
 use crate::report::{Counts, History};
 use crate::world::World;
 
@@ -24,7 +25,7 @@ pub(crate) fn schedules(servers: usize) {
         return replay(servers, seed);
     }
     let first = number("SIM_FIRST").unwrap_or(0);
-    let last = first + number("SIM_SCHEDULES").unwrap_or(2000);
+    let last = first + number("SIM_SCHEDULES").unwrap_or(1000);
     let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
     let (counts, failure) = (Mutex::new(Counts::default()), Mutex::new(None));
     let began = Instant::now();
@@ -57,6 +58,44 @@ pub(crate) fn schedules(servers: usize) {
     }
     let counts = counts.into_inner().unwrap();
     println!("{servers} server(s), in {:?}\n{counts}", began.elapsed());
+    all_happened(servers, last - first, &counts);
+}
+
+/// Of each kind of trouble there has been enough, if enough was run.
+fn all_happened(servers: usize, schedules: u64, counts: &Counts) {
+    let enough = |group, what: &str, one_in: u64| {
+        let times = counts.of(group, what);
+        assert!(times >= schedules / one_in, "{group}: {times} times {what}");
+    };
+    for fault in Fault::ALL {
+        if servers > 1 || !fault.needs_ensemble() {
+            enough("faults", &format!("{fault:?}"), 5);
+        }
+    }
+    for (request, ending) in [
+        ("create", "maybe sent"),
+        ("create", "not sent"),
+        ("delete", "maybe sent"),
+        ("list", "maybe sent"),
+        ("sync", "maybe sent"),
+        ("watch own", "maybe sent"),
+        ("watch own", "refused"),
+        ("watch ahead", "refused"),
+    ] {
+        enough("requests", &format!("{request}: {ending}"), 50);
+    }
+    for told in [
+        "failed: closed",
+        "failed: timed out",
+        "failed: would block",
+        "lost: ClaimDeleted",
+        "lost: Closed",
+        "lost: LeaseExpired",
+        "lost: TtlExpired",
+        "place lost",
+    ] {
+        enough("told", told, 20);
+    }
 }
 
 fn one(servers: usize, seed: u64, history: Option<History>) -> Result<Counts, String> {
