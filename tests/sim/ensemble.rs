@@ -307,6 +307,10 @@ impl Ensemble {
         let takes = 1 + self.dice.below(self.latency);
         let own = self.leader == Some(node) && !matches!(word, Word::Commit(_));
         let it = &mut self.nodes[node];
+        if !it.member {
+            // It does not know yet that nobody listens.
+            return;
+        }
         let link = if up { &mut it.up } else { &mut it.down };
         let slow = if link.slow_until > self.now {
             link.slow
