@@ -1,5 +1,4 @@
-//! All that can happen in a small world, looked at breadth first: each state
-//! once, and so each fault by its shortest story.
+//! All that can happen in a small world: each state is looked at once.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,8 +7,19 @@ use std::time::Instant;
 use crate::run::{catch_panics, number, take_panic};
 use crate::small::{Bounds, Small, Step};
 
-/// How a state was reached: from which one, by which step.
-type Stories = Vec<(usize, Option<Step>)>;
+/// A state on the way to the present one, and what is still to be tried in it.
+struct Place {
+    state: Small,
+    by: Option<Step>,
+    untried: Vec<Step>,
+}
+
+impl Place {
+    fn new(state: Small, by: Option<Step>) -> Self {
+        let untried = state.enabled();
+        Self { state, by, untried }
+    }
+}
 
 /// Looks at all states, or as many as are allowed; prints how many there were.
 pub(crate) fn all_of(bounds: Bounds, most: usize) {
@@ -18,43 +28,31 @@ pub(crate) fn all_of(bounds: Bounds, most: usize) {
     let began = Instant::now();
     let small = Small::new(bounds);
     let mut seen = HashSet::from([small.fingerprint()]);
-    let mut stories: Stories = vec![(0, None)];
-    let (mut layer, mut depth, mut steps) = (vec![(small, 0)], 0, 0_u64);
-    while !layer.is_empty() && seen.len() < most {
-        let mut next = Vec::new();
-        for (state, story) in layer {
-            for step in state.enabled() {
-                steps += 1;
-                let mut after = state.clone();
-                let taken = catch_unwind(AssertUnwindSafe(|| after.take(step)));
-                if taken.is_err() {
-                    tell(&stories, story, step);
-                    panic!("SIM_SEARCH {bounds:?}: {}", take_panic());
-                }
-                if seen.insert(after.fingerprint()) {
-                    stories.push((story, Some(step)));
-                    next.push((after, stories.len() - 1));
-                }
+    let mut way = vec![Place::new(small, None)];
+    let (mut depth, mut steps) = (0, 0_u64);
+    while let Some(place) = way.last_mut() {
+        let Some(step) = place.untried.pop() else {
+            way.pop();
+            continue;
+        };
+        steps += 1;
+        let mut after = place.state.clone();
+        let taken = catch_unwind(AssertUnwindSafe(|| after.take(step)));
+        if taken.is_err() {
+            for step in way.iter().filter_map(|place| place.by) {
+                println!("{step:?}");
+            }
+            panic!("SIM_SEARCH {bounds:?}: after {step:?} {}", take_panic());
+        }
+        if seen.insert(after.fingerprint()) {
+            way.push(Place::new(after, Some(step)));
+            depth = depth.max(way.len());
+            if seen.len() >= most {
+                break;
             }
         }
-        depth += 1;
-        layer = next;
     }
-    let end = if layer.is_empty() { "all" } else { "the first" };
-    println!(
-        "{bounds:?}: {end} {} states, {steps} steps, {depth} deep, {:?}",
-        seen.len(),
-        began.elapsed()
-    );
-}
-
-fn tell(stories: &Stories, mut story: usize, last: Step) {
-    let mut steps = vec![last];
-    while let (before, Some(step)) = stories[story] {
-        steps.push(step);
-        story = before;
-    }
-    for step in steps.iter().rev() {
-        println!("{step:?}");
-    }
+    let (what, states) = (if way.is_empty() { "all" } else { "some" }, seen.len());
+    let took = began.elapsed();
+    println!("{bounds:?}: {what} {states} states, {steps} steps, {depth} deep, {took:?}");
 }
