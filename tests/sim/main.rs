@@ -7,7 +7,7 @@
 //! go well, and an end that leaves nothing. What must hold is in `checks`.
 //!
 //! `SIM_SCHEDULES` says how many are run, `SIM_FIRST` where they begin, and
-//! `SIM_SEED` replays one and prints its history.
+//! `SIM_SEED` replays one and prints its history, the last `SIM_SHOWN` lines of it.
 
 #![allow(
     clippy::unwrap_used,

@@ -112,7 +112,8 @@ fn replay(servers: usize, seed: u64) {
     let history = History::default();
     let result = one(servers, seed, Some(History::clone(&history)));
     let lines = history.lock().unwrap();
-    for line in lines.iter().skip(lines.len().saturating_sub(SHOWN)) {
+    let shown = number("SIM_SHOWN").map_or(SHOWN, |shown| shown as usize);
+    for line in lines.iter().skip(lines.len().saturating_sub(shown)) {
         println!("{line}");
     }
     match result {
