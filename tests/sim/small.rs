@@ -302,7 +302,9 @@ impl Small {
             | Notice::PlaceLost { id }
             | Notice::Lost { id, .. }
             | Notice::Left { id, .. } => *id,
-            Notice::Surveyed { .. } => panic!("nobody looks at a queue here"),
+            Notice::Surveyed { .. } | Notice::Removed { .. } => {
+                panic!("nobody looks at a queue here")
+            }
         };
         let others = self.users.iter().filter(|other| other.held.is_some());
         let others = others.count();

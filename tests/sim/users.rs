@@ -171,7 +171,9 @@ impl World {
             | Notice::PlaceLost { id }
             | Notice::Lost { id, .. }
             | Notice::Left { id, .. } => *id,
-            Notice::Surveyed { .. } => panic!("nobody looks at a queue here"),
+            Notice::Surveyed { .. } | Notice::Removed { .. } => {
+                panic!("nobody looks at a queue here")
+            }
         };
         let now = self.local(client);
         let Some(own) = self.users.live.get_mut(&id) else {
@@ -235,7 +237,7 @@ impl World {
                 own.gone = true;
                 self.counts.add("told", "left", 1);
             }
-            Notice::PlaceLost { .. } | Notice::Surveyed { .. } => {
+            Notice::PlaceLost { .. } | Notice::Surveyed { .. } | Notice::Removed { .. } => {
                 self.counts.add("told", "place lost", 1);
             }
         }
