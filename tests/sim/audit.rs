@@ -66,6 +66,7 @@ fn kind(token: &Token) -> &'static str {
     match token {
         Token::Orphan(_) => "sweep",
         Token::Survey(_) => "survey",
+        Token::Removal(_) => "break",
         Token::Acquisition(_, op) => match op {
             Op::Create(_) => "create",
             Op::CreateParent(_) => "create parent",
