@@ -7,13 +7,22 @@ use crate::clock::Nanos;
 use crate::servers::Servers;
 use crate::users::LOCKS;
 
+/// A claim in a queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Queued {
+    pub(crate) path: Arc<str>,
+    pub(crate) czxid: i64,
+}
+
 /// The claims of each lock, in the order of their creation.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
-    zxid: i64,
-    queues: [Vec<Arc<str>>; LOCKS.len()],
+    pub(crate) zxid: i64,
+    queues: [Vec<Queued>; LOCKS.len()],
     /// Since when the first of each is that.
     since: [Nanos; LOCKS.len()],
+    /// All that have ever been first.
+    firsts: BTreeSet<Arc<str>>,
     /// Which clients were told of a claim's end.
     told: BTreeMap<Arc<str>, BTreeSet<usize>>,
     /// How many have left behind a claim, each of which may have watched it.
@@ -30,27 +39,31 @@ impl Census {
         if zxid != self.zxid {
             self.zxid = zxid;
             for (index, lock) in LOCKS.into_iter().enumerate() {
-                let queue = servers.queue(lock).into_iter().map(|claim| claim.path);
+                let queue = servers.queue(lock).into_iter().map(|claim| Queued {
+                    path: claim.path,
+                    czxid: claim.stat.czxid,
+                });
                 self.compare(index, queue.collect(), now);
             }
             self.count_herds();
         }
     }
 
-    fn compare(&mut self, index: usize, queue: Vec<Arc<str>>, now: Nanos) {
+    fn compare(&mut self, index: usize, queue: Vec<Queued>, now: Nanos) {
         let before = std::mem::replace(&mut self.queues[index], queue);
         let queue = &self.queues[index];
         if before.first() != queue.first() {
             self.since[index] = now;
+            self.firsts.extend(queue.first().map(|it| it.path.clone()));
         }
-        for (place, path) in before.iter().enumerate() {
-            if !queue.contains(path) {
+        for (place, claim) in before.iter().enumerate() {
+            if !queue.contains(claim) {
                 self.ends += 1;
-                if let Some(gone) = self.purged.get_mut(path) {
+                if let Some(gone) = self.purged.get_mut(&claim.path) {
                     *gone = Some(self.zxid);
                 }
                 for ahead in &before[..place] {
-                    *self.left_behind.entry(ahead.clone()).or_default() += 1;
+                    *self.left_behind.entry(ahead.path.clone()).or_default() += 1;
                 }
             }
         }
@@ -90,6 +103,15 @@ impl Census {
     /// The first claim of a queue, and since when it is that.
     pub(crate) fn first(&self, lock: usize) -> Option<(&Arc<str>, Nanos)> {
         let first = self.queues[lock].first()?;
-        Some((first, self.since[lock]))
+        Some((&first.path, self.since[lock]))
+    }
+
+    pub(crate) fn was_first(&self, path: &str) -> bool {
+        self.firsts.contains(path)
+    }
+
+    pub(crate) fn claims(&self) -> impl Iterator<Item = (&'static str, &Queued)> {
+        let queues = LOCKS.into_iter().zip(&self.queues);
+        queues.flat_map(|(lock, queue)| queue.iter().map(move |claim| (lock, claim)))
     }
 }

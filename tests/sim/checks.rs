@@ -3,7 +3,9 @@
 use zklock::lock::AcquisitionId;
 
 use crate::users::{Acquisition, LOCKS};
-use crate::world::{Phase, World};
+use crate::client::Client;
+use crate::phases::Phase;
+use crate::world::World;
 
 impl World {
     pub(crate) fn check(&mut self) {
@@ -11,6 +13,7 @@ impl World {
         self.holders_are_first();
         self.holders_hear_of_a_purge();
         self.deadlines_hold();
+        self.idle_clients_have_what_they_want();
         if (Phase::Quiet..Phase::Leave).contains(&self.phase) {
             self.nothing_waits();
         }
@@ -84,6 +87,45 @@ impl World {
         }
     }
 
+    /// A client that has nothing under way has one claim for each who waits or
+    /// holds, and none else.
+    fn idle_clients_have_what_they_want(&mut self) {
+        for id in 0..self.clients.len() {
+            let client = &self.clients[id];
+            let recipe = client.engine.recipe();
+            let idle = client.runs() && client.engine.session().is_live() && recipe.open() == 0;
+            let state = (self.census.zxid, recipe.asked);
+            if idle && !client.closing && client.checked != state {
+                self.has_what_it_wants(client);
+                self.clients[id].checked = state;
+            }
+        }
+    }
+
+    fn has_what_it_wants(&self, client: &Client) {
+        let (recipe, session) = (client.engine.recipe(), client.engine.session());
+        let mine = format!("/_c_{:016x}", session.session_id().unwrap_or(0));
+        let mut wanted = Vec::new();
+        for (lock, claim) in self.census.claims() {
+            let Some(rest) = claim.path[lock.len()..].strip_prefix(&mine) else {
+                continue;
+            };
+            let counter = u64::from_str_radix(&rest[..16], 16).expect("a counter");
+            let Some(id) = recipe.creators.get(&counter) else {
+                assert!(
+                    claim.czxid > recipe.listed(lock),
+                    "{claim:?} is left, which nobody has asked for"
+                );
+                continue;
+            };
+            let own = self.users.live.get(id);
+            let is_wanted = own.is_some_and(|own| own.held.is_some() || !own.answered && !own.left);
+            assert!(is_wanted, "{claim:?} of {id:?} is left: {own:?}");
+            assert!(!wanted.contains(id), "{id:?} has another claim: {claim:?}");
+            wanted.push(*id);
+        }
+    }
+
     /// When all is well whoever is first has the lock before long.
     fn nothing_waits(&self) {
         for lock in 0..self.plan.locks {
@@ -102,27 +144,38 @@ impl World {
         }
     }
 
-    /// All is over, and nothing is left of it anywhere.
-    pub(crate) fn finish(&mut self) {
+    /// All have left, and nothing is left of them anywhere.
+    pub(crate) fn keeps_nothing(&self) {
         for lock in LOCKS {
             let left: Vec<_> = self.servers.queue(lock);
             assert!(left.is_empty(), "left in {lock}: {left:?}");
         }
-        self.servers.agree();
         assert!(self.users.live.is_empty(), "{:?}", self.users.live);
-        for id in 0..self.clients.len() {
-            let recipe = self.clients[id].engine.recipe();
+        for (id, client) in self.clients.iter().enumerate() {
+            let recipe = client.engine.recipe();
             assert!(recipe.claims.is_empty(), "client {id}: {:?}", recipe.claims);
             keeps_nothing(&format!("{:?}", recipe.claims));
             assert_eq!(recipe.open(), 0, "client {id}");
+        }
+    }
+
+    /// All is over: every session was closed in time.
+    pub(crate) fn finish(&mut self) {
+        // What the leader has done, the others do a little later.
+        self.servers.tick(self.now + self.plan.timeout / 10);
+        self.servers.agree();
+        let left: Vec<_> = self.servers.truth().sessions().collect();
+        assert!(left.is_empty(), "sessions are left: {left:x?}");
+        for id in 0..self.clients.len() {
             self.retire(id);
         }
+        let (steps, seconds) = (self.steps, self.now / 1_000_000_000);
         self.counts.add("run", "schedules", 1);
-        self.counts
-            .add("run", "virtual seconds", self.now / 1_000_000_000);
+        self.counts.add("run", "steps", steps);
+        self.counts.add("run", "virtual seconds", seconds);
         self.counts.merge(self.servers.counts());
-        self.counts
-            .add("claims", "ends of claims", self.census.ends);
+        let ends = self.census.ends;
+        self.counts.add("claims", "ends of claims", ends);
     }
 }
 

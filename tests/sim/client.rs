@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use zklock::proto::{ConnectRequest, FrameReader, Reader, ReplyHeader, Request};
+use zklock::proto::{ConnectRequest, FrameReader, Reader, ReplyHeader, Request, xid};
 use zklock::session::{
     Action, Cause, Engine, Heartbeat, Io, Server, SessionConfig, SessionEvent, Timestamp,
 };
@@ -45,8 +45,12 @@ pub(crate) struct Client {
     pub(crate) clogged: Nanos,
     /// The highest zxid that a reply has shown.
     pub(crate) seen: i64,
-    /// Its lease was over before what it was told last.
-    pub(crate) was_stale: bool,
+    /// When its timer rings.
+    pub(crate) wakes: Nanos,
+    /// How far the servers and its requests were when its claims were counted.
+    pub(crate) checked: (i64, u64),
+    /// It says goodbye.
+    pub(crate) closing: bool,
 }
 
 impl Client {
@@ -62,7 +66,9 @@ impl Client {
             buffer: BytesMut::new(),
             clogged: 0,
             seen: 0,
-            was_stale: false,
+            wakes: 0,
+            checked: (0, 0),
+            closing: false,
         }
     }
 
@@ -70,17 +76,16 @@ impl Client {
         self.process == Process::Runs
     }
 
-    /// When its timer rings.
-    pub(crate) fn wakes(&self) -> Nanos {
-        let deadline = self.engine.deadline().filter(|_| self.runs());
-        deadline.map_or(Nanos::MAX, |at| self.clock.when(at))
-    }
-
-    /// All that happened up to it is known to the client, if it watched.
+    /// All that happened up to it is known to the client, if it watched. No
+    /// server that it moves to knows less.
     fn note_zxid(&mut self, frame: &Bytes) {
         let header = ReplyHeader::decode(&mut Reader::new(frame));
         if let (true, Ok(header)) = (self.engine.session().is_live(), header) {
-            self.seen = self.seen.max(header.zxid);
+            if header.xid != xid::WATCH_EVENT {
+                let seen = self.seen;
+                assert!(header.zxid >= seen, "after {seen:#x} came {header:?}");
+                self.seen = header.zxid;
+            }
         }
     }
 
@@ -111,9 +116,13 @@ fn engine(plan: &Plan, dice: &mut Dice, now: Timestamp) -> Engine<Audited> {
 impl World {
     /// A turn of a client's driver: read, keep the time, act, write.
     pub(crate) fn drive(&mut self, id: usize) {
-        if !self.clients[id].runs() {
-            return;
+        if self.clients[id].runs() {
+            self.turn(id);
         }
+        self.rest(id);
+    }
+
+    fn turn(&mut self, id: usize) {
         while let Some(chunk) = self.clients[id].inbox.pop_front() {
             self.read(id, chunk);
         }
@@ -124,6 +133,13 @@ impl World {
         }
         self.act(id);
         self.write(id);
+    }
+
+    /// It sleeps until something comes, or its timer rings.
+    pub(crate) fn rest(&mut self, id: usize) {
+        let client = &mut self.clients[id];
+        let deadline = client.engine.deadline().filter(|_| client.runs());
+        client.wakes = deadline.map_or(Nanos::MAX, |at| client.clock.when(at));
     }
 
     pub(crate) fn local(&self, id: usize) -> Timestamp {
@@ -155,8 +171,6 @@ impl World {
 
     pub(crate) fn io(&mut self, id: usize, io: Io) {
         let now = self.local(id);
-        let lease = self.clients[id].engine.recipe().claims.lease();
-        self.clients[id].was_stale = lease.is_none_or(|until| until <= now);
         let result = self.clients[id].engine.io(io, now);
         assert_eq!(result, Ok(()), "client {id}");
         self.act(id);
@@ -173,7 +187,11 @@ impl World {
         let mut stopped = false;
         while let Some(event) = self.clients[id].engine.event() {
             self.note(|_| format!("client {id}: {event}"));
+            if matches!(event, SessionEvent::Lost(_)) {
+                self.clients[id].seen = 0;
+            }
             self.counts.add("session", name_of(&event), 1);
+            self.clients[id].closing |= event == SessionEvent::Closing;
             stopped |= matches!(event, SessionEvent::Stopped(_));
         }
         while let Some(notice) = self.clients[id].engine.recipe_mut().claims.notice() {
@@ -290,6 +308,7 @@ impl World {
         self.retire(id);
         self.clients[id].engine = engine(&self.plan, &mut self.dice, now);
         self.clients[id].process = Process::Runs;
+        self.clients[id].closing = false;
         self.drive(id);
     }
 

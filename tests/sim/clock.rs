@@ -7,7 +7,7 @@ use zklock::session::Timestamp;
 /// True time, in nanoseconds: what the servers count by.
 pub(crate) type Nanos = u64;
 
-const MILLION: u128 = 1_000_000;
+const MILLION: u64 = 1_000_000;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
@@ -27,14 +27,20 @@ impl Clock {
     }
 
     pub(crate) fn at(&self, now: Nanos) -> Timestamp {
-        let passed = u128::from(now - self.since) * u128::from(self.rate) / MILLION;
+        if self.rate == MILLION {
+            return Timestamp::from_nanos(self.shows + now - self.since);
+        }
+        let passed = u128::from(now - self.since) * u128::from(self.rate) / u128::from(MILLION);
         Timestamp::from_nanos(self.shows + passed as u64)
     }
 
     /// When it shows this.
     pub(crate) fn when(&self, shows: Timestamp) -> Nanos {
         let ahead = shows.as_nanos().saturating_sub(self.shows);
-        let passes = (u128::from(ahead) * MILLION).div_ceil(u128::from(self.rate));
+        if self.rate == MILLION {
+            return self.since.saturating_add(ahead);
+        }
+        let passes = (u128::from(ahead) * u128::from(MILLION)).div_ceil(u128::from(self.rate));
         u64::try_from(passes).map_or(Nanos::MAX, |passes| self.since.saturating_add(passes))
     }
 

@@ -45,6 +45,8 @@ pub(crate) enum Entry {
         xid: i32,
     },
     Expire(i64),
+    /// The next number in a queue is to be this.
+    Counter(&'static str, i32),
 }
 
 /// What servers tell each other.
@@ -381,15 +383,17 @@ impl Ensemble {
         }
     }
 
-    pub(crate) fn set_counter(&mut self, path: &str, next: i32) {
-        self.flush();
-        for node in 0..self.nodes.len() {
-            while self.nodes[node].applied < self.log.len() {
-                self.apply_next(node);
-            }
-            self.nodes[node].core.set_counter(path, next);
-        }
-        self.truth.set_counter(path, next);
+    pub(crate) fn set_counter(&mut self, path: &'static str, next: i32) {
+        self.propose(Entry::Counter(path, next));
+    }
+
+    pub(crate) fn is_well(&self, now: Nanos) -> bool {
+        let well = |it: &Node| {
+            let links = [it.up, it.down].into_iter();
+            let ends = links.map(|link| link.cut_until.max(link.slow_until));
+            it.serves && it.member && ends.max() <= Some(now)
+        };
+        self.leader.is_some() && self.nodes.iter().all(well) && self.disk_slow_until <= now
     }
 
     pub(crate) fn count(&mut self, what: &'static str) {

@@ -1,13 +1,11 @@
 //! What goes wrong, and how it ends.
 
-use zklock::proto::{CreateMode, Request};
-
 use crate::client::{Link, Process};
 use crate::clock::Nanos;
 use crate::net::Chunk;
 use crate::plan::Fault;
-use crate::users::LOCKS;
-use crate::world::{Event, Phase, World};
+use crate::phases::Phase;
+use crate::world::{Event, World};
 
 impl World {
     pub(crate) fn fault(&mut self) {
@@ -47,16 +45,26 @@ impl World {
                 let now = self.now;
                 self.note(|_| format!("client {client}: its clock jumps by {lasts} ns"));
                 self.clients[client].clock.jump(now, lasts);
+                // Whoever looks at its clock finds that its driver has.
                 self.drive(client);
             }
             Fault::Kill | Fault::Crash => return self.kill(client, fault == Fault::Crash, lasts),
             Fault::Close => return self.close(client),
-            Fault::Purge | Fault::Touch | Fault::Foreign => return self.strange(fault),
+            Fault::Purge
+            | Fault::Touch
+            | Fault::Raze
+            | Fault::Foreign
+            | Fault::Orphan
+            | Fault::Wrap => return self.strange(fault),
             Fault::Drop => return self.drop_one(),
             Fault::Isolate | Fault::Lag | Fault::Elect | Fault::Disk => {
                 self.note(|_| format!("fault: {fault:?} for {lasts} ns"));
                 let lasts = lasts.min(self.plan.timeout * 3 / 2);
-                let befalls = self.servers.befalls(fault, lasts, self.now);
+                let node = match self.clients[client].link {
+                    Link::Up(id) => self.conns.get(&id).map(|conn| conn.port.0),
+                    _ => None,
+                };
+                let befalls = self.servers.befalls(fault, node, lasts, self.now);
                 self.pump();
                 return befalls;
             }
@@ -121,6 +129,7 @@ impl World {
         let node = self.dice.index(self.down.len());
         self.note(|_| format!("fault: server {node} is down for {lasts} ns"));
         self.down[node] = self.now + lasts;
+        self.servers.stop(self.now, self.now + lasts);
         let here = self.conns.iter().filter(|(_, conn)| conn.port.0 == node);
         let here: Vec<_> = here.map(|(id, _)| *id).collect();
         for id in here {
@@ -135,6 +144,7 @@ impl World {
         let until = self.now + lasts;
         self.note(|_| format!("fault: client {client} is stopped until {until}"));
         self.clients[client].process = Process::Stopped(until);
+        self.rest(client);
         self.at(until, Event::Resume(client));
         true
     }
@@ -152,12 +162,13 @@ impl World {
         }
         self.hang_up(client);
         self.clients[client].process = Process::Dead;
+        self.rest(client);
         self.users.die(client);
         self.later(lasts, Event::Start(client));
         true
     }
 
-    fn close(&mut self, client: usize) -> bool {
+    pub(crate) fn close(&mut self, client: usize) -> bool {
         if !self.clients[client].runs() {
             return false;
         }
@@ -179,83 +190,10 @@ impl World {
         self.users.all_answered(client);
         self.users.die(client);
         self.clients[client].process = Process::Dead;
-        let gap = self.dice.around(self.plan.timeout / 4);
-        self.later(gap, Event::Start(client));
-    }
-
-    /// What others do to a queue.
-    fn strange(&mut self, fault: Fault) -> bool {
-        let lock = LOCKS[self.dice.index(self.plan.locks)];
-        let queue = self.servers.queue(lock);
-        let stranger = queue.iter().find(|claim| claim.path.contains("stranger"));
-        let path = match (fault, stranger) {
-            (Fault::Foreign, Some(claim)) => claim.path.clone(),
-            (Fault::Foreign, None) => {
-                self.note(|_| format!("fault: a stranger queues for {lock}"));
-                let path = format!("{lock}/stranger-lock-");
-                self.servers.create(&path, CreateMode::EphemeralSequential);
-                self.pump();
-                return true;
-            }
-            _ => match queue.first() {
-                Some(claim) => claim.path.clone(),
-                None => return false,
-            },
-        };
-        self.note(|_| format!("fault: {fault:?} of {path}"));
-        let version = -1;
-        if fault == Fault::Touch {
-            let data = None;
-            self.servers.apply(Request::SetData {
-                path,
-                data,
-                version,
-            });
-        } else {
-            self.census.purge(path.clone());
-            self.servers.apply(Request::Delete { path, version });
-        }
-        self.pump();
-        true
-    }
-
-    /// No more goes wrong. What is broken stays so, but is not used for ever.
-    pub(crate) fn calm_down(&mut self) {
-        let mut leave = Vec::new();
-        self.plan.latency = self.plan.timeout / 5000;
-        self.down.fill(0);
-        for id in self.conns.keys().copied().collect::<Vec<_>>() {
-            if let Some(conn) = self.conns.get_mut(&id) {
-                (conn.up.slow, conn.down.slow) = (0, 0);
-            }
-        }
-        self.servers.flush();
-        for lock in &LOCKS[..self.plan.locks] {
-            for claim in self.servers.queue(lock) {
-                if claim.path.contains("stranger") {
-                    let (path, version) = (claim.path, -1);
-                    self.servers.apply(Request::Delete { path, version });
-                }
-            }
-        }
-        self.servers.flush();
-        self.pump();
-        for (id, own) in &self.users.live {
-            let soon = self.dice.below(self.plan.timeout / 2);
-            if own.held.is_some() {
-                leave.push((*id, soon));
-            }
-        }
-        for (id, soon) in leave {
-            self.later(soon, Event::Leave(id));
-        }
-        for client in 0..self.clients.len() {
-            self.clients[client].clogged = 0;
-            if let Process::Stopped(until) = &mut self.clients[client].process {
-                *until = self.now;
-            }
-            self.resume(client);
-            self.start(client);
+        self.rest(client);
+        if self.phase < Phase::Close {
+            let gap = self.dice.around(self.plan.timeout / 4);
+            self.later(gap, Event::Start(client));
         }
     }
 }

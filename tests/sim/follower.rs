@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use zklock::proto::{
-    ConnectRequest, ConnectResponse, ErrorCode, OpCode, Password, Reader, ReplyHeader, Request,
-    RequestHeader, write_frame,
+    ConnectRequest, ConnectResponse, OpCode, Password, Reader, Request, RequestHeader, write_frame,
 };
 
 use crate::ensemble::{Ensemble, Entry, Word};
@@ -224,6 +223,9 @@ impl Ensemble {
             Entry::Expire(session) => {
                 self.nodes[node].core.expire(session);
             }
+            Entry::Counter(path, next) => {
+                self.nodes[node].core.set_counter(path, next);
+            }
         }
         self.collect(node);
     }
@@ -240,24 +242,7 @@ impl Ensemble {
             self.answer_first(port, xid);
             return;
         }
-        self.count("a request gets the answer of another");
-        if let Some(peer) = self.peer(port) {
-            peer.asked.pop_front();
-        }
-        let core = &mut self.nodes[node].core;
-        let reply = core.apply(session, request);
-        let (zxid, error) = (core.last_zxid(), reply.as_ref().err());
-        let error = error.copied().unwrap_or(ErrorCode::Ok);
-        let mut out = BytesMut::new();
-        let written = write_frame(&mut out, |out| {
-            ReplyHeader { xid, zxid, error }.encode(out);
-            if let Ok(reply) = &reply {
-                reply.encode(out);
-            }
-        });
-        written.expect("a short frame");
-        self.outs.push_back(Out::Write(port, out.freeze()));
-        self.answer(port);
+        panic!("the answer to {request:?} is taken for another's, number {xid} on another server");
     }
 
     fn opened(&mut self, node: usize, from: Port, timeout_ms: i32) {

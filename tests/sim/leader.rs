@@ -53,6 +53,10 @@ impl Table {
         }
     }
 
+    pub(crate) fn knows(&self, session: i64) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
     pub(crate) fn next_expiry(&self) -> Nanos {
         let expiries = self.sessions.values().map(|it| it.expires);
         expiries.min().unwrap_or(Nanos::MAX)
@@ -133,7 +137,7 @@ impl Ensemble {
         });
     }
 
-    fn propose(&mut self, entry: Entry) {
+    pub(crate) fn propose(&mut self, entry: Entry) {
         let slow = if self.disk_slow_until > self.now {
             self.disk_slow
         } else {
@@ -180,6 +184,9 @@ impl Ensemble {
             }
             Entry::Close { session, .. } | Entry::Expire(session) => {
                 self.truth.expire(session);
+            }
+            Entry::Counter(path, next) => {
+                self.truth.set_counter(path, next);
             }
             Entry::Open { from, timeout_ms } => {
                 let id = self.truth.open_elsewhere(timeout_ms);
@@ -244,8 +251,15 @@ impl Ensemble {
         }
     }
 
-    /// Something goes wrong between servers, for so long.
-    pub(crate) fn befalls(&mut self, fault: Fault, lasts: Nanos, now: Nanos) -> bool {
+    /// Something goes wrong between servers, for so long; this one is the first
+    /// choice.
+    pub(crate) fn befalls(
+        &mut self,
+        fault: Fault,
+        node: Option<usize>,
+        lasts: Nanos,
+        now: Nanos,
+    ) -> bool {
         self.tick(now);
         let Some(leader) = self.leader else {
             return false;
@@ -266,7 +280,8 @@ impl Ensemble {
             return false;
         }
         let step = 1 + self.dice.index(self.nodes.len() - 1);
-        let node = (leader + step) % self.nodes.len();
+        let any = (leader + step) % self.nodes.len();
+        let node = node.filter(|node| *node != leader).unwrap_or(any);
         let both = self.dice.below(4);
         let it = &mut self.nodes[node];
         let links = [(both != 1, &mut it.up), (both != 2, &mut it.down)];

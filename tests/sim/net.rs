@@ -93,6 +93,11 @@ impl Conn {
             server_left: false,
         }
     }
+
+    /// All that is sent arrives.
+    pub(crate) fn is_sound(&self) -> bool {
+        !self.up.hole && !self.down.hole && !self.client_left && !self.server_left
+    }
 }
 
 /// Splits bytes anywhere.

@@ -33,12 +33,18 @@ pub(crate) enum Fault {
     Crash,
     /// A session is closed in order.
     Close,
-    /// Someone deletes the first claim of a queue.
+    /// Someone deletes a claim.
     Purge,
-    /// Someone writes to the first claim of a queue.
+    /// Someone writes to a claim.
     Touch,
+    /// Someone writes to a claim, and deletes it and the one before it.
+    Raze,
     /// Another client's claim comes, or goes.
     Foreign,
+    /// There is a claim of a client's session that it has never asked for.
+    Orphan,
+    /// The numbers of a queue, which were at their end, begin at the least.
+    Wrap,
     /// A user drops its future or its guard.
     Drop,
     /// A follower is cut off from its leader.
@@ -52,7 +58,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Cut,
         Self::HoleUp,
         Self::HoleDown,
@@ -67,7 +73,10 @@ impl Fault {
         Self::Close,
         Self::Purge,
         Self::Touch,
+        Self::Raze,
         Self::Foreign,
+        Self::Orphan,
+        Self::Wrap,
         Self::Drop,
         Self::Isolate,
         Self::Lag,
@@ -75,7 +84,7 @@ impl Fault {
         Self::Disk,
     ];
 
-    pub(crate) const fn needs_ensemble(self) -> bool {
+    const fn needs_ensemble(self) -> bool {
         matches!(self, Self::Isolate | Self::Lag | Self::Elect | Self::Disk)
     }
 }
@@ -111,7 +120,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(servers: usize, dice: &mut Dice) -> Self {
+    pub(crate) fn new(dice: &mut Dice) -> Self {
+        let servers = dice.pick(&[1, 3]);
         let timeout = dice.pick(&[1_000_000_000, 2_000_000_000, 6_000_000_000]);
         let faults = Fault::ALL.into_iter();
         let faults = faults.filter(|fault| servers > 1 || !fault.needs_ensemble());
@@ -120,6 +130,14 @@ impl Plan {
         // Who removes a holder after its TTL relies on its own clock.
         let ttls = dice.percent(25);
         let faults = faults.filter(|fault| !ttls || *fault != Fault::Jump);
+        let counter = dice
+            .percent(10)
+            .then(|| dice.pick(&[i32::MAX - 3, i32::MAX - 3, i32::MAX - 70_000, -2]));
+        // It is what such a queue is there for.
+        let wraps = counter == Some(i32::MAX - 3);
+        let faults = faults.filter(|fault| *fault != Fault::Wrap);
+        let mut faults: Vec<_> = faults.filter(|_| dice.percent(some)).collect();
+        faults.extend(wraps.then_some(Fault::Wrap));
         Self {
             servers,
             clients: dice.pick(&[2, 3, 3, 4]),
@@ -129,17 +147,15 @@ impl Plan {
             syncs: servers > 1 || dice.percent(85),
             latency: timeout / dice.pick(&[5000, 200, 30]),
             chopped: dice.pick(&[0, 10, 60]),
-            faults: faults.filter(|_| dice.percent(some)).collect(),
+            faults,
             fault_gap: timeout / dice.pick(&[1, 3, 10]),
             user_gap: timeout / dice.pick(&[1, 4, 20]),
             hold: timeout * 2 / dice.pick(&[1, 4, 40]),
-            storm: timeout * dice.pick(&[4, 8]),
+            storm: timeout * dice.pick(&[3, 6]),
             drift,
             deadlines: dice.percent(50),
             ttls,
-            counter: dice
-                .percent(5)
-                .then(|| dice.pick(&[i32::MAX - 3, i32::MAX - 70_000, i32::MIN, -2])),
+            counter,
         }
     }
 

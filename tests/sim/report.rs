@@ -1,5 +1,6 @@
 //! What happened: counted always, and written down if it is to be read.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -9,10 +10,15 @@ pub(crate) type History = Arc<Mutex<Vec<String>>>;
 
 /// How often what happened.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Counts(BTreeMap<(&'static str, String), u64>);
+pub(crate) struct Counts(BTreeMap<(&'static str, Cow<'static, str>), u64>);
 
 impl Counts {
-    pub(crate) fn add(&mut self, group: &'static str, what: impl Into<String>, times: u64) {
+    pub(crate) fn add(
+        &mut self,
+        group: &'static str,
+        what: impl Into<Cow<'static, str>>,
+        times: u64,
+    ) {
         *self.0.entry((group, what.into())).or_default() += times;
     }
 
@@ -22,9 +28,19 @@ impl Counts {
         }
     }
 
-    pub(crate) fn of(&self, group: &'static str, what: &str) -> u64 {
-        let times = self.0.get(&(group, what.to_owned()));
-        times.copied().unwrap_or(0)
+    pub(crate) fn of(&self, group: &str, what: &str) -> u64 {
+        self.sum(|in_group, kind| in_group == group && kind == what)
+    }
+
+    /// All of a group.
+    pub(crate) fn all_of(&self, group: &str) -> u64 {
+        self.sum(|in_group, _| in_group == group)
+    }
+
+    fn sum(&self, counts: impl Fn(&str, &str) -> bool) -> u64 {
+        let all = self.0.iter();
+        let some = all.filter(|((group, what), _)| counts(group, what));
+        some.map(|(_, times)| times).sum()
     }
 }
 

@@ -5,12 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::plan::Fault;
 use crate::report::{Counts, History};
 use crate::world::World;
 
+/// So many are run by `cargo test`, where nothing is optimised.
+const RUNS: u64 = 400;
 /// As many of a history's last lines are shown.
 const SHOWN: usize = 400;
 
@@ -18,17 +20,36 @@ thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Runs as many as the environment says on this many servers.
-pub(crate) fn schedules(servers: usize) {
+/// Runs as many as the environment says.
+pub(crate) fn schedules() {
     catch_panics();
     if let Some(seed) = number("SIM_SEED") {
-        return replay(servers, seed);
+        return replay(seed);
     }
     let first = number("SIM_FIRST").unwrap_or(0);
-    let last = first + number("SIM_SCHEDULES").unwrap_or(1000);
+    let runs = number("SIM_RUNS").unwrap_or(RUNS);
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let began = Instant::now();
+    let (counts, failure) = run_all(first, first + runs, threads);
+    report(&counts, began.elapsed(), threads);
+    let violations = u64::from(failure.is_some());
+    println!(
+        "schedules={} faults={} grants={} violations={violations}",
+        counts.of("run", "schedules"),
+        counts.all_of("faults"),
+        counts.of("told", "granted"),
+    );
+    if let Some((seed, why)) = failure {
+        println!("the {}th seed fails: {why}", seed - first + 1);
+        replay(seed);
+    }
+    all_happened(runs, &counts);
+}
+
+/// Stops at the first that fails.
+fn run_all(first: u64, last: u64, threads: usize) -> (Counts, Option<(u64, String)>) {
     let (next, failed) = (AtomicU64::new(first), AtomicBool::new(false));
     let (counts, failure) = (Mutex::new(Counts::default()), Mutex::new(None));
-    let began = Instant::now();
     let work = || {
         let mut own = Counts::default();
         while !failed.load(Ordering::Relaxed) {
@@ -36,41 +57,51 @@ pub(crate) fn schedules(servers: usize) {
             if seed >= last {
                 break;
             }
-            match one(servers, seed, None) {
+            match one(seed, None) {
                 Ok(seen) => own.merge(seen),
                 Err(why) => {
                     failed.store(true, Ordering::Relaxed);
-                    *failure.lock().unwrap() = Some((seed, why));
+                    // All before it were begun, and are ended: this is the first.
+                    let mut first = failure.lock().unwrap();
+                    if first.as_ref().is_none_or(|(other, _)| seed < *other) {
+                        *first = Some((seed, why));
+                    }
                 }
             }
         }
         counts.lock().unwrap().merge(own);
     };
-    let threads = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(work);
         }
     });
-    if let Some((seed, why)) = failure.into_inner().unwrap() {
-        println!("schedule {} of {}: {why}", seed - first + 1, last - first);
-        replay(servers, seed);
-    }
-    let counts = counts.into_inner().unwrap();
-    println!("{servers} server(s), in {:?}\n{counts}", began.elapsed());
-    all_happened(servers, last - first, &counts);
+    (counts.into_inner().unwrap(), failure.into_inner().unwrap())
 }
 
-/// Of each kind of trouble there has been enough, if enough was run.
-fn all_happened(servers: usize, schedules: u64, counts: &Counts) {
+fn report(counts: &Counts, took: Duration, threads: usize) {
+    let (runs, seconds) = (counts.of("run", "schedules"), took.as_secs_f64());
+    let ends = counts.of("claims", "ends of claims");
+    let told = counts.of("claims", "events of a claim's end");
+    print!("{counts}");
+    println!(
+        "{runs} schedules in {seconds:.1} s: {:.0} a second and core",
+        runs as f64 / seconds / threads as f64
+    );
+    println!(
+        "{:.2} clients are told of the end of a claim, its own included",
+        told as f64 / ends.max(1) as f64
+    );
+}
+
+/// Each kind of fault, and of what clients may meet, has happened often enough.
+fn all_happened(runs: u64, counts: &Counts) {
     let enough = |group, what: &str, one_in: u64| {
         let times = counts.of(group, what);
-        assert!(times >= schedules / one_in, "{group}: {times} times {what}");
+        assert!(times >= runs / one_in, "{group}: {times} times {what}");
     };
     for fault in Fault::ALL {
-        if servers > 1 || !fault.needs_ensemble() {
-            enough("faults", &format!("{fault:?}"), 5);
-        }
+        enough("faults", &format!("{fault:?}"), 20);
     }
     for (request, ending) in [
         ("create", "maybe sent"),
@@ -81,8 +112,10 @@ fn all_happened(servers: usize, schedules: u64, counts: &Counts) {
         ("watch own", "maybe sent"),
         ("watch own", "refused"),
         ("watch ahead", "refused"),
+        ("end head", "ok"),
+        ("sweep", "ok"),
     ] {
-        enough("requests", &format!("{request}: {ending}"), 50);
+        enough("requests", &format!("{request}: {ending}"), 100);
     }
     for told in [
         "failed: closed",
@@ -91,16 +124,17 @@ fn all_happened(servers: usize, schedules: u64, counts: &Counts) {
         "lost: ClaimDeleted",
         "lost: Closed",
         "lost: LeaseExpired",
+        "lost: Session(Unreachable)",
         "lost: TtlExpired",
         "place lost",
     ] {
-        enough("told", told, 20);
+        enough("told", told, 100);
     }
 }
 
-fn one(servers: usize, seed: u64, history: Option<History>) -> Result<Counts, String> {
+fn one(seed: u64, history: Option<History>) -> Result<Counts, String> {
     let run = || {
-        let mut world = World::new(servers, seed, history);
+        let mut world = World::new(seed, history);
         world.run();
         world.counts
     };
@@ -108,9 +142,9 @@ fn one(servers: usize, seed: u64, history: Option<History>) -> Result<Counts, St
 }
 
 /// Runs it again, and writes down what happens.
-fn replay(servers: usize, seed: u64) {
+fn replay(seed: u64) {
     let history = History::default();
-    let result = one(servers, seed, Some(History::clone(&history)));
+    let result = one(seed, Some(History::clone(&history)));
     let lines = history.lock().unwrap();
     let shown = number("SIM_SHOWN").map_or(SHOWN, |shown| shown as usize);
     for line in lines.iter().skip(lines.len().saturating_sub(shown)) {
@@ -118,28 +152,23 @@ fn replay(servers: usize, seed: u64) {
     }
     match result {
         Ok(counts) => println!("{counts}"),
-        Err(why) => panic!("SIM_SEED={seed} on {servers} server(s): {why}"),
+        Err(why) => panic!("SIM_SEED={seed}: {why}"),
     }
 }
 
-pub(crate) fn number(name: &str) -> Option<u64> {
+fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().expect("a number"))
 }
 
-/// What the last one said.
-pub(crate) fn take_panic() -> String {
-    PANIC.take()
-}
-
 /// A panic of a schedule is a result.
-pub(crate) fn catch_panics() {
+fn catch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             let text = info.to_string();
-            if text.contains("SIM_SEED=") || text.contains("SIM_SEARCH") {
+            if text.contains("SIM_SEED=") || thread::current().name().is_some() {
                 before(info);
             }
             PANIC.replace(text);

@@ -11,7 +11,8 @@ use zklock::proto::{Acl, ZnodePath};
 use zklock::session::Timestamp;
 
 use crate::client::Process;
-use crate::world::{Event, Phase, World};
+use crate::phases::Phase;
+use crate::world::{Event, World};
 
 /// The second's parent is missing at first, as is its own.
 pub(crate) const LOCKS: [&str; 2] = ["/l", "/a/bc"];
@@ -47,6 +48,12 @@ impl Users {
     /// The process of these users is gone, and so are they.
     pub(crate) fn die(&mut self, client: usize) {
         self.live.retain(|_, other| other.client != client);
+    }
+
+    /// Nobody waits any more, or has to be told of anything.
+    pub(crate) fn all_have_had_it(&self) -> bool {
+        let mut live = self.live.values();
+        live.all(|own| own.answered || own.left)
     }
 
     /// Its session is closed: nobody waits any more, and nobody holds.
@@ -192,12 +199,16 @@ impl World {
                 assert!(now < own.deadline, "{id:?} is granted late: {own:?}");
                 own.answered = true;
                 let purged = self.census.is_purged(&znode);
-                // One that has only waited for its lease has looked before.
                 let it = &self.clients[client];
-                let known = self.census.was_purged_by(&znode, it.seen) && !it.was_stale;
+                let looked = it.engine.recipe().looked(id, it.seen);
                 assert!(
-                    !known,
+                    !self.census.was_purged_by(&znode, looked),
                     "{id:?} is granted on a claim that is known to be gone"
+                );
+                self.census.take(&self.servers, self.now);
+                assert!(
+                    self.census.was_first(&znode),
+                    "{id:?} is granted though {znode} has never been first"
                 );
                 own.held = Some((znode, until.unwrap_or(Timestamp::MAX)));
                 let lock = own.lock;

@@ -8,6 +8,7 @@ use crate::client::Client;
 use crate::clock::Nanos;
 use crate::dice::Dice;
 use crate::net::Conn;
+use crate::phases::Phase;
 use crate::plan::Plan;
 use crate::report::{Counts, History};
 use crate::servers::{Port, Servers};
@@ -41,24 +42,8 @@ pub(crate) enum Event {
     Fault,
     /// What was slow is not any more.
     Heal(u64),
-    /// What a schedule is made of.
+    /// The next part of the schedule.
     Phase(Phase),
-}
-
-/// The parts of a schedule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
-    /// Anything may go wrong.
-    Storm,
-    /// No more goes wrong, and what has is noticed.
-    Calm,
-    /// All is well, and must go on without delay.
-    Quiet,
-    /// Nobody asks any more, and all who wait are to have it.
-    Drain,
-    /// All leave.
-    Leave,
-    Over,
 }
 
 pub(crate) struct World {
@@ -82,17 +67,18 @@ pub(crate) struct World {
     pub(crate) quiet_since: Nanos,
     pub(crate) counts: Counts,
     history: Option<History>,
+    pub(crate) steps: u64,
 }
 
 impl World {
-    pub(crate) fn new(servers: usize, seed: u64, history: Option<History>) -> Self {
+    pub(crate) fn new(seed: u64, history: Option<History>) -> Self {
         let mut dice = Dice::new(seed);
-        let plan = Plan::new(servers, &mut dice);
+        let plan = Plan::new(&mut dice);
         let mut world = Self {
             now: 0,
             phase: Phase::Storm,
             servers: Servers::new(&plan, &mut dice),
-            down: vec![0; servers],
+            down: vec![0; plan.servers],
             clients: Vec::new(),
             conns: BTreeMap::new(),
             ports: BTreeMap::new(),
@@ -104,6 +90,7 @@ impl World {
             quiet_since: 0,
             counts: Counts::default(),
             history,
+            steps: 0,
             dice,
             plan,
         };
@@ -117,6 +104,7 @@ impl World {
             self.servers
                 .create("/l", zklock::proto::CreateMode::Persistent);
             self.servers.set_counter("/l", counter);
+            self.servers.flush();
         }
         for client in 0..self.plan.clients {
             let engine = Client::new(client, &self.plan, &mut self.dice);
@@ -126,17 +114,7 @@ impl World {
         }
         let gap = self.dice.around(self.plan.fault_gap);
         self.later(gap, Event::Fault);
-        let (timeout, mut at) = (self.plan.timeout, self.plan.storm);
-        for (phase, lasts) in [
-            (Phase::Calm, 4),
-            (Phase::Quiet, 2),
-            (Phase::Drain, 2),
-            (Phase::Leave, 2),
-            (Phase::Over, 0),
-        ] {
-            self.later(at, Event::Phase(phase));
-            at += timeout * lasts;
-        }
+        self.later(self.plan.storm, Event::Phase(Phase::Calm));
     }
 
     /// All of it, from the beginning to the end.
@@ -144,6 +122,7 @@ impl World {
         while self.phase < Phase::Over {
             self.step();
             self.check();
+            self.end_phase();
         }
         self.finish();
     }
@@ -156,7 +135,7 @@ impl World {
         let (client, wakes) = self.next_to_wake();
         let next = event.min(servers).min(wakes).max(self.now);
         self.now = next;
-        self.counts.add("run", "steps", 1);
+        self.steps += 1;
         if event <= next {
             if let Some((_, event)) = self.agenda.pop_first() {
                 self.happens(event);
@@ -170,7 +149,7 @@ impl World {
     }
 
     fn next_to_wake(&self) -> (usize, Nanos) {
-        let wakes = self.clients.iter().map(Client::wakes).enumerate();
+        let wakes = self.clients.iter().map(|it| it.wakes).enumerate();
         wakes.min_by_key(|(_, at)| *at).unwrap_or((0, Nanos::MAX))
     }
 
@@ -187,17 +166,6 @@ impl World {
             Event::Fault => self.fault(),
             Event::Heal(conn) => self.heal(conn),
             Event::Phase(phase) => self.begin_phase(phase),
-        }
-    }
-
-    fn begin_phase(&mut self, phase: Phase) {
-        self.note(|_| format!("---- {phase:?}"));
-        self.phase = phase;
-        match phase {
-            Phase::Calm => self.calm_down(),
-            Phase::Quiet => self.quiet_since = self.now,
-            Phase::Leave => self.leave_all(),
-            _ => {}
         }
     }
 
