@@ -55,6 +55,9 @@ impl Census {
         if before.first() != queue.first() {
             self.since[index] = now;
             self.firsts.extend(queue.first().map(|it| it.path.clone()));
+            // Of several that go at once each may have been first for a moment.
+            let gone = before.iter().take_while(|it| !queue.contains(it));
+            self.firsts.extend(gone.map(|it| it.path.clone()));
         }
         for (place, claim) in before.iter().enumerate() {
             if !queue.contains(claim) {

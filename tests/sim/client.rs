@@ -13,6 +13,7 @@ use crate::audit::Audited;
 use crate::clock::{Clock, Nanos};
 use crate::dice::Dice;
 use crate::net::Chunk;
+use crate::phases::Phase;
 use crate::plan::Plan;
 use crate::world::{Event, World};
 
@@ -300,7 +301,7 @@ impl World {
 
     /// A process begins, or begins again.
     pub(crate) fn start(&mut self, id: usize) {
-        if self.clients[id].process != Process::Dead {
+        if self.clients[id].process != Process::Dead || self.phase >= Phase::Close {
             return;
         }
         let now = self.local(id);

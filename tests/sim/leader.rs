@@ -145,7 +145,8 @@ impl Ensemble {
         };
         let takes = 1 + self.dice.below(self.latency) + slow;
         let last = self.proposals.back().map_or(0, |(at, _)| *at);
-        let at = last.max(self.now + takes);
+        // One at a time, so that nobody misses what was between two.
+        let at = (last + 1).max(self.now + takes);
         self.proposals.push_back((at, Proposal::Entry(entry)));
     }
 

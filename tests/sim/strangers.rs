@@ -90,6 +90,7 @@ impl World {
         let place = 1 + self.dice.index(queue.len() - 1);
         self.touch(&queue[place].path);
         self.delete(&queue[place].path);
+        self.census.take(&self.servers, self.now);
         self.delete(&queue[place - 1].path);
         true
     }
