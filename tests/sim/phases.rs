@@ -71,7 +71,8 @@ impl World {
             let recipe = client.engine.recipe();
             let lease = recipe.claims.lease();
             let idle = recipe.open() == 0 && lease > Some(client.clock.at(self.now));
-            sound && idle && client.runs() && client.engine.session().is_live()
+            let flows = client.clogged <= self.now;
+            sound && flows && idle && client.runs() && client.engine.session().is_live()
         };
         self.clients.iter().all(live)
             && self.servers.truth().sessions().count() == self.clients.len()
@@ -110,7 +111,6 @@ impl World {
             self.later(soon, Event::Leave(id));
         }
         for client in 0..self.clients.len() {
-            self.clients[client].clogged = 0;
             if let Process::Stopped(until) = &mut self.clients[client].process {
                 *until = self.now;
             }
