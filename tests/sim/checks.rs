@@ -2,9 +2,9 @@
 
 use zklock::lock::AcquisitionId;
 
-use crate::users::{Acquisition, LOCKS};
 use crate::client::Client;
 use crate::phases::Phase;
+use crate::users::{Acquisition, LOCKS};
 use crate::world::World;
 
 impl World {

@@ -3,8 +3,8 @@
 use crate::client::{Link, Process};
 use crate::clock::Nanos;
 use crate::net::Chunk;
-use crate::plan::Fault;
 use crate::phases::Phase;
+use crate::plan::Fault;
 use crate::world::{Event, World};
 
 impl World {

@@ -45,7 +45,12 @@ impl World {
         let Some(session) = victim.session().session_id() else {
             return false;
         };
-        if !self.servers.truth().sessions().any(|other| other == session) {
+        if !self
+            .servers
+            .truth()
+            .sessions()
+            .any(|other| other == session)
+        {
             return false;
         }
         let path = format!("{lock}/_c_{session:016x}{NEVER_COUNTED:016x}-lock-");
