@@ -30,7 +30,6 @@ mod ensemble;
 mod faults;
 mod follower;
 mod leader;
-mod model;
 mod net;
 mod network;
 mod phases;
