@@ -84,6 +84,7 @@ mod faults;
 mod java_set;
 #[cfg(feature = "tokio")]
 mod peer;
+mod replica;
 mod requests;
 #[cfg(feature = "tokio")]
 mod server;

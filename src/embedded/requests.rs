@@ -95,7 +95,7 @@ impl Core {
         self.reply(to, ReplyHeader { xid, zxid, error }, None);
     }
 
-    fn execute(
+    pub(super) fn execute(
         &mut self,
         connection: ConnectionId,
         session: i64,

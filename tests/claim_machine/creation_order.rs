@@ -101,6 +101,21 @@ fn an_own_claim_that_goes_while_it_is_asked_means_a_new_one() {
 }
 
 #[test]
+fn the_own_claim_is_asked_last_so_that_it_is_there_when_the_others_are_known() {
+    let mut client = Client::connected();
+    client.acquire("/l");
+    client.batch();
+    client.created(STUCK);
+    let own = client.expand("#1:2147483647");
+    client.listed_bytes(&[own.as_bytes(), OLDER.as_bytes()]);
+    client.expect([
+        "exists /l/#1:2147483647 watch",
+        &format!("exists /l/{OLDER}"),
+        "exists /l/#1:2147483647",
+    ]);
+}
+
+#[test]
 fn a_tie_alone_asks_those_who_are_tied() {
     let mut client = Client::connected();
     let czxid = queue_among(&mut client, 5, &["a-0000000005", "x-0000000003"]);

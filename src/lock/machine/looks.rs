@@ -129,8 +129,11 @@ impl ClaimMachine {
     }
 
     /// Asks each of these claims when it was created. One whose name is no
-    /// text cannot be asked, and counts as the oldest.
-    fn rank(&mut self, children: Children, names: Vec<Box<[u8]>>, cx: &mut Context<'_>) {
+    /// text cannot be asked, and counts as the oldest. The own claim comes last:
+    /// what is ahead is known by then, and it must be there still.
+    fn rank(&mut self, children: Children, mut names: Vec<Box<[u8]>>, cx: &mut Context<'_>) {
+        let own = self.claim.as_ref().map(Claim::name).unwrap_or_default();
+        names.sort_by_key(|name| **name == *own);
         let serial = self.next_serial();
         let mut czxids = Czxids::new();
         let mut open = 0;
