@@ -34,9 +34,7 @@ mod network;
 mod plan;
 mod report;
 mod run;
-mod search;
 mod servers;
-mod small;
 mod users;
 mod world;
 
@@ -48,35 +46,4 @@ fn one_server() {
 #[test]
 fn three_servers() {
     run::schedules(3);
-}
-
-/// As many states as a search looks at, unless `SIM_STATES` says otherwise.
-const STATES: usize = 2_000;
-
-/// The first is looked at whole: what no fault befalls, and whoever waits may
-/// give up.
-#[test]
-fn all_ways_of_two_clients() {
-    search::all_of(bounds([2, 2, 0, 0, 2]), STATES * 4);
-    search::all_of(bounds([2, 2, 1, 0, 1]), STATES);
-    search::all_of(bounds([2, 2, 2, 0, 0]), STATES);
-    search::all_of(bounds([2, 2, 1, 3, 0]), STATES);
-    search::all_of(bounds([2, 3, 1, 0, 0]), STATES);
-}
-
-#[test]
-fn all_ways_of_three_clients() {
-    search::all_of(bounds([3, 3, 0, 0, 0]), STATES);
-    search::all_of(bounds([3, 3, 0, 0, 1]), STATES);
-    search::all_of(bounds([3, 3, 1, 0, 0]), STATES);
-}
-
-fn bounds([clients, users, cuts, time, drops]: [usize; 5]) -> small::Bounds {
-    small::Bounds {
-        clients,
-        users,
-        cuts,
-        time,
-        drops,
-    }
 }

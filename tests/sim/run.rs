@@ -122,24 +122,19 @@ fn replay(servers: usize, seed: u64) {
     }
 }
 
-pub(crate) fn number(name: &str) -> Option<u64> {
+fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().expect("a number"))
 }
 
-/// What the last one said.
-pub(crate) fn take_panic() -> String {
-    PANIC.take()
-}
-
 /// A panic of a schedule is a result.
-pub(crate) fn catch_panics() {
+fn catch_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             let text = info.to_string();
-            if text.contains("SIM_SEED=") || text.contains("SIM_SEARCH") {
+            if text.contains("SIM_SEED=") {
                 before(info);
             }
             PANIC.replace(text);
