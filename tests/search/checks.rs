@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::client::T;
 use crate::user::{LOCK, User};
-use crate::world::{Step, World};
+use crate::world::World;
 
 /// So much time, in sixths of the session timeout, is enough for everything.
 const LONG: usize = 60;
@@ -64,7 +64,7 @@ impl World {
         known
             && !orphans
             && clients.all(|client| {
-                let silent = client.up.is_empty() && client.down.is_empty() && !client.is_due();
+                let silent = client.up.is_empty() && client.down.is_empty() && !client.woken;
                 silent && client.has_lease() && client.engine().session().is_live()
             })
     }
@@ -111,47 +111,5 @@ impl World {
             self.core_mut().expire(session);
             self.collect();
         }
-    }
-
-    /// A step after which all that could have happened before it can happen as
-    /// well, and no check could have come out otherwise in between.
-    ///
-    /// With it alone the search goes on, as partial order reduction has it: what
-    /// reaches a client depends on what else that client does, and on nothing
-    /// that happens elsewhere. There all that can happen is that more is put
-    /// behind it, or that the server takes what the client has sent. So it must
-    /// be all that this client can do (no fault may befall it, none of its users
-    /// has anything to do); the server must not notice; and users must know what
-    /// they knew before. Nor does it go round: such steps only take away what is
-    /// under way to clients, or use up a user.
-    pub(crate) fn quiet_step(&self) -> Option<(Step, Self)> {
-        (0..self.clients.len()).find_map(|client| {
-            let step = self.only_step(client)?;
-            let mut after = self.clone();
-            after.take(step);
-            let asks = matches!(step, Step::Acquire(_));
-            let unseen = Arc::ptr_eq(&self.core, &after.core)
-                && self.clients[client].has_lease() == after.clients[client].has_lease()
-                && (asks || self.users == after.users);
-            unseen.then_some((step, after))
-        })
-    }
-
-    /// What this client does next, if there is no choice.
-    fn only_step(&self, id: usize) -> Option<Step> {
-        let client = &self.clients[id];
-        if !self.left[id].is_empty() || client.is_due() {
-            return None;
-        }
-        let mut users = self.users_of(id);
-        if client.is_untouched() {
-            // Nothing can reach it before.
-            return match (users.next(), users.next()) {
-                (Some(user), None) if !self.users[user].asked => Some(Step::Acquire(user)),
-                _ => None,
-            };
-        }
-        let idle = users.all(|user| self.users[user].asked && self.users[user].held.is_none());
-        (idle && !client.down.is_empty()).then_some(Step::Down(id))
     }
 }

@@ -9,9 +9,7 @@ use bytes::{Bytes, BytesMut};
 use zklock::embedded::ConnectionId;
 use zklock::lock::{Claims, Command, Token};
 use zklock::proto::{FrameReader, Request, xid};
-use zklock::session::{
-    Engine, Heartbeat, Recipe, RecipeInput, SessionConfig, Timestamp,
-};
+use zklock::session::{Engine, Heartbeat, Recipe, RecipeInput, SessionConfig, Timestamp};
 
 use crate::print::Print;
 
@@ -24,6 +22,8 @@ pub(crate) struct Client {
     engine: Arc<Engine<Audited>>,
     print: Option<Print>,
     pub(crate) clock: Timestamp,
+    /// The clock has moved, and it has not been told.
+    pub(crate) woken: bool,
     pub(crate) connection: Option<ConnectionId>,
     pub(crate) up: VecDeque<Bytes>,
     /// `None` is the end of the connection.
@@ -47,6 +47,7 @@ impl Client {
             engine: Arc::new(engine),
             print: None,
             clock: Timestamp::ZERO,
+            woken: true,
             connection: None,
             up: VecDeque::new(),
             down: VecDeque::new(),
@@ -100,9 +101,20 @@ impl Client {
             let (session, recipe) = (engine.session(), engine.recipe());
             let stats = session.stats(Timestamp::ZERO);
             let open = recipe.open.len();
-            Print::of(&(session, &recipe.claims, open, stats.connections, stats.heartbeats))
+            Print::of(&(
+                session,
+                &recipe.claims,
+                open,
+                stats.connections,
+                stats.heartbeats,
+            ))
         });
-        let mut print = own.and(Print::of(&(self.clock, self.connection, self.up.len())));
+        let mut print = own.and(Print::of(&(
+            self.clock,
+            self.woken,
+            self.connection,
+            self.up.len(),
+        )));
         for frame in &self.up {
             // Behind the number of the request, which tells nothing.
             print = print.with(frame.get(4..).unwrap_or_default());

@@ -21,6 +21,7 @@
 mod checks;
 mod client;
 mod faults;
+mod order;
 mod print;
 mod search;
 mod spaces;
@@ -51,7 +52,12 @@ fn large_spaces() {
 /// What the checks look at comes out the same with and without the reduction.
 #[test]
 fn reduction_loses_nothing() {
-    for fault in [None, Some(Fault::Cut), Some(Fault::GiveUp)] {
+    for fault in [
+        None,
+        Some(Fault::Cut),
+        Some(Fault::GiveUp),
+        Some(Fault::Pause),
+    ] {
         let mut plan: Plan = vec![Vec::new(); 3];
         plan[0].extend(fault);
         let [every, reduced] = [Order::Every, Order::Reduced].map(|order| {

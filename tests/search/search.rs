@@ -28,7 +28,7 @@ pub(crate) struct Found {
     pub(crate) states: usize,
     pub(crate) steps: u64,
     pub(crate) depth: usize,
-    /// How often all came to an end.
+    /// States in which all is done, unless a fault happens.
     pub(crate) ends: usize,
     /// What went wrong, and on which way.
     pub(crate) violation: Option<String>,
@@ -75,7 +75,7 @@ pub(crate) fn search(world: World, order: Order, mut look: impl FnMut(&World)) -
             if let Some(untried) = untried {
                 depth += by.len();
                 found.depth = found.depth.max(depth);
-                found.ends += usize::from(untried.is_empty());
+                found.ends += usize::from(untried.iter().all(Step::is_fault));
                 way.push(Place { world, by, untried });
                 if depth > TOO_DEEP {
                     found.violation = Some(told(&way, &[], "it goes on for ever"));
@@ -127,7 +127,10 @@ fn enter(
 
 fn told(way: &[Place], last: &[Step], why: &str) -> String {
     let steps = way.iter().flat_map(|place| &place.by).chain(last);
-    let steps: Vec<_> = steps.enumerate().map(|(at, it)| format!("{:4} {it:?}", at + 1)).collect();
+    let steps: Vec<_> = steps
+        .enumerate()
+        .map(|(at, it)| format!("{:4} {it:?}", at + 1))
+        .collect();
     format!("{}\n{why}", steps.join("\n"))
 }
 

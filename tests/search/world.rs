@@ -10,6 +10,7 @@
 //! waits for its turn all the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use zklock::embedded::{Config, Core, Output};
@@ -31,7 +32,8 @@ pub(crate) enum Step {
     /// The next frame reaches the server, or the client.
     Up(usize),
     Down(usize),
-    /// A client does what its time has come for.
+    /// A client notices how late it is, once its clock has moved: perhaps only
+    /// after it has taken what had arrived meanwhile.
     Tick(usize),
     /// To a client.
     Fault(Fault, usize),
@@ -103,7 +105,7 @@ impl World {
             if !client.down.is_empty() {
                 steps.push(Step::Down(index));
             }
-            if client.is_due() {
+            if client.woken {
                 steps.push(Step::Tick(index));
             }
             let mut faults = self.left[index].clone();
@@ -158,14 +160,29 @@ impl World {
             Step::Up(client) => self.up(client),
             Step::Down(client) => self.down(client),
             Step::Tick(client) => {
-                let client_now = self.clients[client].clock;
-                self.clients[client].engine_mut().tick(client_now);
+                self.clients[client].woken = false;
                 self.drive(client);
             }
             Step::Fault(fault, client) => self.befall(fault, client),
             Step::Break(place) => self.break_claim(place),
         }
+        self.forget_faults();
         self.check();
+    }
+
+    /// Nothing befalls a client whose users are gone, and nobody ends a wait that
+    /// is over.
+    fn forget_faults(&mut self) {
+        for client in 0..self.clients.len() {
+            let users = || self.users_of(client).map(|user| &self.users[user]);
+            let gone = users().all(|user| user.gone);
+            let answered = users().all(|user| user.answered || user.left);
+            let ends_a_wait = |fault: &Fault| matches!(fault, Fault::GiveUp | Fault::Deadline);
+            let possible = |fault: &Fault| !gone && !(answered && ends_a_wait(fault));
+            let mut left = std::mem::take(&mut self.left[client]);
+            left.retain(possible);
+            self.left[client] = left;
+        }
     }
 
     fn befall(&mut self, fault: Fault, client: usize) {
@@ -189,9 +206,10 @@ impl World {
         }
     }
 
-    pub(crate) fn pass(&mut self, client: usize, time: std::time::Duration) {
+    pub(crate) fn pass(&mut self, client: usize, time: Duration) {
         let client = &mut self.clients[client];
         client.clock = client.clock + time;
+        client.woken = client.is_due();
     }
 
     fn break_claim(&mut self, place: usize) {
@@ -231,7 +249,7 @@ impl World {
         };
         let mut bytes = BytesMut::from(&(frame.len() as u32).to_be_bytes()[..]);
         bytes.extend_from_slice(&frame);
-        let now = std::time::Duration::ZERO;
+        let now = Duration::ZERO;
         self.core_mut().received(connection, &bytes, now);
         self.collect();
     }
@@ -272,7 +290,7 @@ impl World {
         client.up.clear();
         client.down.clear();
         if let Some(connection) = client.connection.take() {
-            self.core_mut().disconnected(connection, std::time::Duration::ZERO);
+            self.core_mut().disconnected(connection, Duration::ZERO);
             self.collect();
         }
     }
@@ -287,16 +305,9 @@ impl World {
 
     /// A turn of a client's driver.
     fn drive(&mut self, id: usize) {
-        while let Some(action) = self.clients[id].engine_mut().poll() {
-            self.leave_connection(id);
-            if matches!(action, Action::Dial(_)) {
-                let connection = self.core_mut().accept(std::time::Duration::ZERO);
-                let client = &mut self.clients[id];
-                client.connection = Some(connection);
-                let now = client.clock;
-                let result = client.engine_mut().io(Io::Connected, now);
-                assert_eq!(result, Ok(()));
-            }
+        self.act(id);
+        while self.clients[id].is_due() && !self.clients[id].woken {
+            self.tick(id);
         }
         if self.clients[id].connection.is_some() {
             self.clients[id].transmit();
@@ -304,6 +315,29 @@ impl World {
         while self.clients[id].engine_mut().event().is_some() {}
         while let Some(notice) = self.clients[id].engine_mut().recipe_mut().claims.notice() {
             self.told(notice);
+        }
+    }
+
+    fn tick(&mut self, id: usize) {
+        let client = &mut self.clients[id];
+        let now = client.clock;
+        client.engine_mut().tick(now);
+        self.act(id);
+    }
+
+    fn act(&mut self, id: usize) {
+        let mut last = None;
+        while let Some(action) = self.clients[id].engine_mut().poll() {
+            self.leave_connection(id);
+            last = Some(action);
+        }
+        if let Some(Action::Dial(_)) = last {
+            let connection = self.core_mut().accept(Duration::ZERO);
+            let client = &mut self.clients[id];
+            client.connection = Some(connection);
+            let now = client.clock;
+            let result = client.engine_mut().io(Io::Connected, now);
+            assert_eq!(result, Ok(()));
         }
     }
 
