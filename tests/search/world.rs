@@ -178,7 +178,7 @@ impl World {
             let gone = users().all(|user| user.gone);
             let answered = users().all(|user| user.answered || user.left);
             let ends_a_wait = |fault: &Fault| matches!(fault, Fault::GiveUp | Fault::Deadline);
-            let possible = |fault: &Fault| !gone && !(answered && ends_a_wait(fault));
+            let possible = |fault: &Fault| !(gone || answered && ends_a_wait(fault));
             let mut left = std::mem::take(&mut self.left[client]);
             left.retain(possible);
             self.left[client] = left;
