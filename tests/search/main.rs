@@ -6,7 +6,7 @@
 //! is in `world` and `faults`, what must hold in `checks`. A violation is
 //! printed with all the steps that lead to it.
 //!
-//! `scripts/search` looks at larger spaces.
+//! `scripts/search` looks at larger spaces; docs/proof.md says what was found.
 
 #![allow(
     clippy::unwrap_used,
