@@ -35,9 +35,16 @@ use search::{Order, search};
 use spaces::{Space, all_of};
 use world::World;
 
+/// What takes seconds: two clients, and one of these faults.
 #[test]
 fn small_spaces() {
-    all_of(&[Space::new(2, 2, 1), Space::new(3, 3, 0)]);
+    for fault in [Fault::Cut, Fault::GiveUp, Fault::Deadline] {
+        let plan = vec![Vec::new(), vec![fault], Vec::new()];
+        let found = search(World::new(2, &plan), Order::Reduced, |_| {});
+        println!("{plan:?}: {} states, {} deep", found.states, found.depth);
+        assert_eq!(found.violation, None);
+    }
+    all_of(&[Space::new(2, 2, 0)]);
 }
 
 /// Those of `SEARCH`, each as clients, users and faults.
