@@ -10,16 +10,23 @@ use crate::support::eventually;
 use crate::support::proxy::{Direction, Proxy};
 use crate::support::raw::RawClient;
 
+const PATH: &str = "/lagging";
+
 const CREATE: i32 = 1;
 const GET_CHILDREN: i32 = 8;
 
 /// Long enough for a client that believes what it sees to act on it.
 const SHORT: Duration = Duration::from_millis(500);
 
-/// Requests with this opcode that clients have sent.
+/// Requests with this opcode that clients have sent for the lock.
 fn requests(proxy: &Proxy, opcode: i32) -> usize {
     let frames = proxy.frames_in(Direction::ToServer);
-    let is_one = |payload: &[u8]| payload.get(4..8) == Some(&opcode.to_be_bytes());
+    let is_one = |payload: &[u8]| {
+        let names_lock = payload
+            .windows(PATH.len())
+            .any(|part| part == PATH.as_bytes());
+        payload.get(4..8) == Some(&opcode.to_be_bytes()) && names_lock
+    };
     frames.iter().filter(|frame| is_one(&frame.payload)).count()
 }
 
@@ -35,7 +42,7 @@ async fn reattached_to_a_follower_that_lags() {
     second.refuse();
     let servers = [first.address(), second.address()].join(",");
     let session = connect(servers, LONG).await;
-    let lock = Lock::new(&session, "/lagging").unwrap();
+    let lock = Lock::new(&session, PATH).unwrap();
     acquire(&lock).await.release().await.unwrap();
     ensemble.kill(followers[1]);
 
@@ -56,11 +63,8 @@ async fn reattached_to_a_follower_that_lags() {
 
     let guard = asked.await.unwrap();
     let mut observer = RawClient::connect(&ensemble.address(leader));
-    let claims = observer.children("/lagging").unwrap();
-    let claims: Vec<_> = claims
-        .iter()
-        .map(|name| format!("/lagging/{name}"))
-        .collect();
+    let claims = observer.children(PATH).unwrap();
+    let claims: Vec<_> = claims.iter().map(|name| format!("{PATH}/{name}")).collect();
     assert_eq!(
         claims,
         [guard.znode()],
@@ -69,6 +73,6 @@ async fn reattached_to_a_follower_that_lags() {
     assert_eq!(requests(&second, CREATE), 0, "it was there already");
     assert_eq!(guard.check(), Ok(()));
     guard.release().await.unwrap();
-    assert_eq!(observer.children("/lagging"), Some(vec![]));
+    assert_eq!(observer.children(PATH), Some(vec![]));
     session.close().await;
 }

@@ -1,6 +1,6 @@
 //! What a run says at its end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::check::Verdict;
@@ -34,6 +34,15 @@ impl Report {
             .iter()
             .map(|records| records.grants.len())
             .sum()
+    }
+
+    /// Sessions in which there was a grant.
+    fn sessions(&self) -> usize {
+        let grants = self.records.iter().flat_map(|records| &records.grants);
+        grants
+            .map(|grant| grant.session)
+            .collect::<BTreeSet<_>>()
+            .len()
     }
 
     /// How grants ended, and how often.
@@ -72,10 +81,12 @@ impl fmt::Display for Report {
             writeln!(f, "  {count:5} {fault:?}")?;
         }
         let (workers, grants) = (self.records.len(), self.grants());
+        let sessions = self.sessions();
         let late: usize = self.records.iter().map(|records| records.late).sum();
         writeln!(
             f,
-            "{workers} workers, {grants} grants, {hand_offs} from one worker to another; they ended:"
+            "{workers} workers, {grants} grants in {sessions} sessions, {hand_offs} from one worker \
+             to another; they ended:"
         )?;
         write_counts(f, &self.ends())?;
         writeln!(f, "  {late:5} over before their holders could use them")?;
