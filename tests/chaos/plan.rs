@@ -66,6 +66,33 @@ pub(crate) struct Step {
 }
 
 impl Fault {
+    /// Four of workers, eight of their links, eleven of servers.
+    pub(crate) const ALL: [Self; 23] = [
+        KillWorker,
+        KillHolder,
+        StopWorker,
+        StopHolder,
+        CutClient,
+        CutAllClients,
+        SilenceClient,
+        HoldReplies,
+        HoldRequests,
+        SlowClient,
+        TruncateReply,
+        TruncateRequest,
+        KillFollower,
+        KillLeader,
+        StopFollower,
+        StopLeader,
+        IsolateFollower,
+        IsolateLeader,
+        HoldToFollower,
+        HoldFromFollower,
+        HoldAcks,
+        CutFollower,
+        SlowServers,
+    ];
+
     /// For how long it goes on, in hundredths of a session timeout.
     const fn range(self) -> (u64, u64) {
         match self {
@@ -83,39 +110,15 @@ impl Fault {
 
 impl Lane {
     pub(crate) fn of_workers(seed: u64) -> Self {
-        let faults = &[StopHolder, KillHolder, StopWorker, KillWorker, StopHolder];
-        Self::new(faults, Duration::from_millis(700), seed ^ 1)
+        Self::new(&Fault::ALL[..4], Duration::from_millis(700), seed ^ 1)
     }
 
     pub(crate) fn of_clients(seed: u64) -> Self {
-        let faults = &[
-            CutClient,
-            CutAllClients,
-            SilenceClient,
-            HoldReplies,
-            HoldRequests,
-            SlowClient,
-            TruncateReply,
-            TruncateRequest,
-        ];
-        Self::new(faults, Duration::from_millis(500), seed ^ 2)
+        Self::new(&Fault::ALL[4..12], Duration::from_millis(500), seed ^ 2)
     }
 
     pub(crate) fn of_servers(seed: u64) -> Self {
-        let faults = &[
-            KillFollower,
-            KillLeader,
-            StopFollower,
-            StopLeader,
-            IsolateFollower,
-            IsolateLeader,
-            HoldToFollower,
-            HoldFromFollower,
-            HoldAcks,
-            CutFollower,
-            SlowServers,
-        ];
-        Self::new(faults, Duration::from_millis(600), seed ^ 4)
+        Self::new(&Fault::ALL[12..], Duration::from_millis(600), seed ^ 4)
     }
 
     fn new(faults: &'static [Fault], pause: Duration, seed: u64) -> Self {

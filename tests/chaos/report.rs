@@ -7,6 +7,9 @@ use crate::check::Verdict;
 use crate::plan::Fault;
 use crate::record::{End, Records};
 
+/// A run of so many seconds has each fault at least once, on a busy machine too.
+const ALL_FAULTS_WITHIN: u64 = 300;
+
 /// How often each fault was made.
 #[derive(Debug, Default)]
 pub(crate) struct Tally(BTreeMap<Fault, usize>);
@@ -29,6 +32,20 @@ impl Tally {
 }
 
 impl Report {
+    /// Few faults, or workers that hardly came to work, would prove nothing.
+    pub(crate) fn assert_it_was_a_storm(&self) {
+        let (faults, grants) = (self.tally.total(), self.grants());
+        assert!(faults >= self.seconds as usize / 3, "only {faults} faults");
+        assert!(grants >= self.seconds as usize, "only {grants} grants");
+        if self.seconds >= ALL_FAULTS_WITHIN {
+            let missing: Vec<_> = Fault::ALL
+                .iter()
+                .filter(|fault| !self.tally.0.contains_key(fault))
+                .collect();
+            assert!(missing.is_empty(), "there was no {missing:?}");
+        }
+    }
+
     pub(crate) fn grants(&self) -> usize {
         self.records
             .iter()

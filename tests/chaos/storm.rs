@@ -81,6 +81,7 @@ pub(crate) fn run() {
         verdict,
     };
     println!("{report}");
+    report.assert_it_was_a_storm();
     let found = &report.verdict.violations;
     let folder = crew.folder().display();
     assert!(
