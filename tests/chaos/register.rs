@@ -7,6 +7,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use zklock::{FencingToken, HighWater};
@@ -59,11 +60,21 @@ impl Register {
         self.book.lock().unwrap().entries.clone()
     }
 
-    /// Whose write was the last to be admitted: most likely it holds a lock.
-    pub(crate) fn last_writer(&self) -> Option<usize> {
-        let book = self.book.lock().unwrap();
-        let entry = book.entries.iter().rev().find(|entry| entry.admitted);
-        entry.map(|entry| entry.slot)
+    /// Waits for a write that is admitted: whose it is holds a lock most likely.
+    pub(crate) fn next_writer(&self, limit: Duration) -> Option<usize> {
+        let (start, end) = (now(), Instant::now() + limit);
+        loop {
+            let book = self.book.lock().unwrap();
+            let entry = book.entries.last().filter(|entry| entry.admitted);
+            if let Some(entry) = entry.filter(|entry| entry.at > start) {
+                return Some(entry.slot);
+            }
+            drop(book);
+            if Instant::now() > end {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Whether this worker has written since then, and was admitted.

@@ -148,12 +148,12 @@ impl Storm<'_> {
     fn workers(&self, lane: Lane, crew: &mut Crew) {
         self.each(lane, |step| {
             let any = step.target % crew.len();
-            let holder = self.register.last_writer().unwrap_or(any);
+            let holder = || self.register.next_writer(SESSION_TIMEOUT).unwrap_or(any);
             match step.fault {
                 Fault::KillWorker => crew.replace(any),
-                Fault::KillHolder => crew.replace(holder),
+                Fault::KillHolder => crew.replace(holder()),
                 Fault::StopWorker => stop(crew, any, step.lasts),
-                Fault::StopHolder => stop(crew, holder, step.lasts),
+                Fault::StopHolder => stop(crew, holder(), step.lasts),
                 other => unreachable!("{other:?} in this lane"),
             }
             true
