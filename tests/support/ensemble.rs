@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::proxy::{Direction, Proxy};
@@ -44,6 +45,8 @@ struct Server {
     client_port: u16,
     folder: Folder,
     process: Option<Process>,
+    /// By SIGSTOP: it answers nothing.
+    stopped: AtomicBool,
 }
 
 /// How one server reaches another.
@@ -108,8 +111,13 @@ impl Ensemble {
     ///
     /// When none does.
     pub(crate) fn leader(&self) -> usize {
-        let leader = self.in_mode("leader").first().copied();
+        let leader = self.find_leader();
         leader.unwrap_or_else(|| panic!("no leader; {}", self.describe()))
+    }
+
+    /// The server that leads now, if any does.
+    pub(crate) fn find_leader(&self) -> Option<usize> {
+        self.in_mode("leader").first().copied()
     }
 
     /// The servers that follow now.
@@ -159,6 +167,24 @@ impl Ensemble {
         self.to_leader(follower).hold(Direction::ToServer);
     }
 
+    /// Holds the acks that this follower sends to the leader, as its disk would
+    /// if it were slow, until [`heal`](Self::heal).
+    pub(crate) fn hold_acks_of(&self, follower: usize) {
+        self.to_leader(follower).hold_acks(true);
+    }
+
+    /// The link by which a server follows another, if that leads.
+    pub(crate) fn link(&self, follower: usize, leader: usize) -> &Proxy {
+        let link = |link: &&Link| (link.from, link.to) == (follower, leader);
+        let link = self.links.iter().find(link);
+        &link.expect("the leader follows nobody").quorum
+    }
+
+    /// Every link by which a server follows another, if that leads.
+    pub(crate) fn links_to_leaders(&self) -> impl Iterator<Item = &Proxy> + Clone {
+        self.links.iter().map(|link| &link.quorum)
+    }
+
     /// Lets everything pass again, what was held first.
     pub(crate) fn heal(&self) {
         for link in &self.links {
@@ -177,10 +203,14 @@ impl Ensemble {
         self.servers[index].process.is_some()
     }
 
-    /// Starts a server again, killing it first if it runs, and waits until it
-    /// serves.
-    pub(crate) fn restart(&mut self, index: usize) {
+    /// Starts a server again, killing it first if it runs.
+    pub(crate) fn relaunch(&mut self, index: usize) {
         self.servers[index].start();
+    }
+
+    /// As [`relaunch`](Self::relaunch), and waits until it serves.
+    pub(crate) fn restart(&mut self, index: usize) {
+        self.relaunch(index);
         let serves = becomes_true(START_LIMIT, || self.mode(index).is_some());
         assert!(serves, "server {index}: {}", self.describe());
     }
@@ -189,15 +219,18 @@ impl Ensemble {
     /// open, and nothing is answered until
     /// [`continue_process`](Self::continue_process).
     pub(crate) fn stop_process(&self, index: usize) {
+        self.servers[index].stopped.store(true, Ordering::Relaxed);
         signal(self.servers[index].process_id(), "STOP");
     }
 
     /// Lets a stopped process go on (SIGCONT).
     pub(crate) fn continue_process(&self, index: usize) {
         signal(self.servers[index].process_id(), "CONT");
+        self.servers[index].stopped.store(false, Ordering::Relaxed);
     }
 
-    fn is_complete(&self) -> bool {
+    /// Whether one server leads and the others follow.
+    pub(crate) fn is_complete(&self) -> bool {
         self.in_mode("leader").len() == 1 && self.followers().len() == SERVERS - 1
     }
 
@@ -216,7 +249,7 @@ impl Ensemble {
     /// The answer to a 4-letter word, empty if there is none.
     fn answer(&self, index: usize, word: &str) -> String {
         let server = &self.servers[index];
-        if server.process.is_none() {
+        if server.process.is_none() || server.stopped.load(Ordering::Relaxed) {
             return String::new();
         }
         four_letter_word(server.client_port, word).unwrap_or_default()
@@ -224,10 +257,7 @@ impl Ensemble {
 
     /// The link of a follower to the present leader.
     fn to_leader(&self, follower: usize) -> &Proxy {
-        let leader = self.leader();
-        let link = |link: &&Link| (link.from, link.to) == (follower, leader);
-        let link = self.links.iter().find(link);
-        &link.expect("the leader follows nobody").quorum
+        self.link(follower, self.leader())
     }
 
     /// What each server says it is, and what it has printed.
@@ -298,11 +328,11 @@ impl Builder {
                 properties.extend((0..SERVERS).map(|other| member(index, other, &ports, &links)));
                 folder.write_configuration(client_port, &properties);
                 write_id(&folder, index + 1);
-                let process = None;
                 Server {
                     client_port,
                     folder,
-                    process,
+                    process: None,
+                    stopped: AtomicBool::new(false),
                 }
             })
             .collect();
@@ -324,7 +354,7 @@ fn connect(ports: &[Ports]) -> Vec<Link> {
     let pairs = (0..SERVERS).flat_map(|from| (0..SERVERS).map(move |to| (from, to)));
     let mut links: Vec<Link> = Vec::new();
     for (from, to) in pairs.filter(|(from, to)| from < to) {
-        let quorum = |to: usize| Proxy::start_raw(&real(ports[to].quorum));
+        let quorum = |to: usize| Proxy::start_quorum(&real(ports[to].quorum));
         // A server that opens a connection for the election says where it is
         // itself, and one of a higher number calls back there: that must be a
         // proxy too.
@@ -371,6 +401,7 @@ impl Server {
     }
 
     fn kill(&mut self) {
+        *self.stopped.get_mut() = false;
         if let Some(process) = self.process.take() {
             process.end();
         }

@@ -20,7 +20,9 @@
     reason = "a helper of tests fails by panicking"
 )]
 
+mod acks;
 pub(crate) mod ensemble;
+mod frame_splitter;
 pub(crate) mod model;
 pub(crate) mod other_clients;
 pub(crate) mod proxy;

@@ -1,5 +1,5 @@
 //! A TCP proxy on loopback between a client and a server. It records every
-//! frame that passes, and can hold, cut and refuse connections. A raw one
+//! frame that passes, and can hold, slow, cut and refuse connections. A raw one
 //! records nothing: what passes may be any bytes.
 
 use std::io::{self, Read, Write};
@@ -9,11 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::acks::Acks;
+use super::frame_splitter::FrameSplitter;
 use super::listen_on_free_port;
-
-/// A length above this is none: the bytes are no frames, such as a 4-letter
-/// word. They are forwarded all the same.
-const LARGEST_FRAME: usize = 64 * 1024 * 1024;
 
 /// More than one write's worth, so that a batch comes in as one chunk.
 const CHUNK_SIZE: usize = 256 * 1024;
@@ -67,6 +65,8 @@ enum Traffic {
     Raw,
     /// Any bytes; in what clients send, the first are replaced by the second.
     Rewritten(Vec<u8>, Vec<u8>),
+    /// What followers send to their leader, who may have to wait for the acks.
+    Quorum,
 }
 
 #[derive(Default)]
@@ -80,6 +80,11 @@ struct State {
     refusing: bool,
     stopping: bool,
     held: [bool; 2],
+    /// How long each chunk waits.
+    delay: Duration,
+    /// Whether the next chunk is the last of its connection, and comes in half.
+    truncating: [bool; 2],
+    acks_held: bool,
     /// Forwarders that are writing a chunk at this moment.
     writing: [usize; 2],
 }
@@ -101,6 +106,12 @@ impl Proxy {
     pub(crate) fn start_rewriting(upstream: &str, from: &str, to: &str) -> Self {
         assert_eq!(from.len(), to.len(), "lengths around them must stay true");
         Self::start_as(upstream, Traffic::Rewritten(from.into(), to.into()))
+    }
+
+    /// Between followers and their leader: it can hold acks back and nothing
+    /// else.
+    pub(crate) fn start_quorum(upstream: &str) -> Self {
+        Self::start_as(upstream, Traffic::Quorum)
     }
 
     fn start_as(upstream: &str, traffic: Traffic) -> Self {
@@ -165,6 +176,22 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
+    /// Lets half of the next chunk pass this way and closes its connection.
+    pub(crate) fn truncate(&self, direction: Direction) {
+        self.shared.lock().truncating[direction as usize] = true;
+    }
+
+    /// From now on each chunk waits for so long, either way.
+    pub(crate) fn slow(&self, delay: Duration) {
+        self.shared.lock().delay = delay;
+    }
+
+    /// Whether acks of followers are held. Those that were go with the next
+    /// packet, such as the follower's next answer to a ping.
+    pub(crate) fn hold_acks(&self, hold: bool) {
+        self.shared.lock().acks_held = hold;
+    }
+
     /// From now on closes new connections at once, as ZooKeeper itself does at
     /// its limits. Those that are open stay.
     pub(crate) fn refuse(&self) {
@@ -198,8 +225,11 @@ impl Proxy {
             .wait_timeout_while(state, limit, |state| state.writing[direction as usize] > 0);
     }
 
-    /// Forwards what was held back, and goes on forwarding.
+    /// Forwards what was held back, and goes on forwarding, as fast as it can.
     pub(crate) fn resume(&self) {
+        self.slow(Duration::ZERO);
+        self.hold_acks(false);
+        self.shared.lock().truncating = [false; 2];
         self.release(Direction::ToServer);
         self.release(Direction::ToClient);
     }
@@ -247,6 +277,17 @@ impl Shared {
                 at,
                 payload,
             }));
+    }
+
+    /// Waits for as long as a chunk has to. Returns whether it is to be
+    /// truncated.
+    fn delay(&self, direction: Direction) -> bool {
+        let mut state = self.lock();
+        let delay = state.delay;
+        let truncated = mem::take(&mut state.truncating[direction as usize]);
+        drop(state);
+        thread::sleep(delay);
+        truncated
     }
 
     /// Waits until bytes may pass; `false` if their connection was closed.
@@ -322,16 +363,27 @@ fn forward(
     shared: &Shared,
 ) {
     let mut frames = FrameSplitter::default();
+    let mut acks = Acks::default();
     let mut chunk = vec![0; CHUNK_SIZE];
-    loop {
+    let truncated = loop {
         let count = from.read(&mut chunk).unwrap_or(0);
-        let bytes = &mut chunk[..count];
+        let mut bytes = &mut chunk[..count];
+        let mut packets;
         match (&shared.traffic, direction) {
             (Traffic::Frames, _) if count > 0 => {
                 shared.record(direction, connection, frames.split(bytes));
             }
             (Traffic::Rewritten(from, to), Direction::ToServer) => replace(bytes, from, to),
+            (Traffic::Quorum, Direction::ToServer) => {
+                packets = acks.pass(bytes, shared.lock().acks_held);
+                bytes = &mut packets;
+            }
             _ => {}
+        }
+        let truncated = shared.delay(direction);
+        if truncated {
+            let half = bytes.len() / 2;
+            bytes = &mut bytes[..half];
         }
         if !shared.begin_write(direction, connection) {
             return;
@@ -341,11 +393,11 @@ fn forward(
             let _ = to.shutdown(Shutdown::Write);
         }
         shared.end_write(direction);
-        if count == 0 || written.is_err() {
-            break;
+        if count == 0 || written.is_err() || truncated {
+            break truncated;
         }
-    }
-    if direction == Direction::ToClient {
+    };
+    if direction == Direction::ToClient || truncated {
         close(&mut shared.lock().connections[connection]);
         shared.changed.notify_all();
     }
@@ -363,37 +415,5 @@ fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
 fn close(connection: &mut Option<[TcpStream; 2]>) {
     for end in connection.take().into_iter().flatten() {
         let _ = end.shutdown(Shutdown::Both);
-    }
-}
-
-/// Cuts a stream of bytes into frames by the length before each.
-#[derive(Default)]
-struct FrameSplitter {
-    pending: Vec<u8>,
-    /// Set once the stream is known to be no sequence of frames.
-    gave_up: bool,
-}
-
-impl FrameSplitter {
-    /// The payloads of the frames that `bytes` completes.
-    fn split(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let mut payloads = Vec::new();
-        self.pending.extend(bytes);
-        while !self.gave_up {
-            let Some((length, rest)) = self.pending.split_first_chunk::<4>() else {
-                break;
-            };
-            let length = u32::from_be_bytes(*length) as usize;
-            self.gave_up = length > LARGEST_FRAME;
-            let Some(payload) = rest.get(..length) else {
-                break;
-            };
-            payloads.push(payload.to_vec());
-            self.pending.drain(..4 + length);
-        }
-        if self.gave_up {
-            self.pending.clear();
-        }
-        payloads
     }
 }
