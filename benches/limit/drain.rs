@@ -1,65 +1,92 @@
 //! A queue that empties: each waiter releases as soon as it is granted.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use zklock::{Lock, Session};
 
-use crate::raw::{Contender, Raw, number};
+use crate::contender::{Contender, Kind, Say, Told};
+use crate::raw::{DATA, Raw, number};
 use crate::report::{Pair, Report, Target};
 use crate::{Setup, settle};
 
-/// Drains of so many waiters, on as many sessions and then on one.
-pub async fn drain(setup: &Setup, waiters: usize, report: &mut Report) {
-    let target = if waiters == 1_000 {
+fn target(waiters: usize) -> Target {
+    if waiters == 1_000 {
         Target::AtMost(1.25)
     } else {
         Target::None
-    };
-    let rounds = setup.scaled(2_000 / waiters).clamp(3, 100);
-
-    let mut sessions = Vec::new();
-    for _ in 0..=waiters {
-        sessions.push(setup.session().await);
     }
+}
+
+fn rounds(setup: &Setup, waiters: usize) -> usize {
+    setup.scaled(2_000 / waiters).clamp(5, 50)
+}
+
+/// Drains of so many waiters on as many sessions.
+pub fn drain(setup: &Setup, waiters: usize, report: &mut Report) {
     let path = format!("/drain-{waiters}");
-    let mut raw: Vec<_> = (0..=waiters)
-        .map(|which| Contender::connect(&setup.address, &format!("{path}/raw"), which))
-        .collect();
+    let (tell, told) = mpsc::channel();
+    let mut start = |kind, path: &str| -> Vec<_> {
+        let start = |which| {
+            thread::sleep(Duration::from_millis(1));
+            Contender::start(kind, &setup.address, path, which, tell.clone())
+        };
+        (0..=waiters).map(start).collect()
+    };
+    let ours = start(Kind::Ours, &format!("{path}/ours"));
+    let raw = start(Kind::Raw, &format!("{path}/raw"));
     let mut pair = Pair::default();
-    for _ in 0..rounds {
-        let ours = ours(&sessions, waiters, &format!("{path}/ours")).await;
-        pair.push(ours, raw_own_sessions(&mut raw));
+    for _ in 0..rounds(setup, waiters) {
+        let elapsed = drain_once(&ours, &told);
+        pair.push(elapsed, drain_once(&raw, &told));
     }
-    report.times(&format!("drain-{waiters}"), &pair, target);
-    for session in sessions {
-        session.close().await;
-    }
-    drop(raw);
+    report.times(&format!("drain-{waiters}"), &pair, target(waiters));
+}
 
-    let session = [setup.session().await];
+fn drain_once(contenders: &[Contender], told: &mpsc::Receiver<Told>) -> Duration {
+    contenders[0].say(Say::Enqueue);
+    told.recv().unwrap();
+    for waiter in &contenders[1..] {
+        waiter.say(Say::PassOn);
+        thread::sleep(Duration::from_millis(2));
+    }
+    thread::sleep(Duration::from_millis(200) + Duration::from_millis(1) * contenders.len() as u32);
+    contenders[0].say(Say::Release);
+    let (mut began, mut ended) = (None, None);
+    for _ in contenders {
+        match told.recv().unwrap() {
+            Told::Released(at) => began = Some(at),
+            Told::PassedOn(at) => ended = ended.max(Some(at)),
+            Told::Granted(_) => {}
+        }
+    }
+    ended.unwrap() - began.unwrap()
+}
+
+/// Drains of so many waiters that share a session.
+pub async fn drain_shared(setup: &Setup, waiters: usize, report: &mut Report) {
+    let path = format!("/drain-{waiters}-shared");
+    let session = setup.session().await;
     let mut raw = Raw::connect(&setup.address);
-    let raw_path = format!("{path}-shared/raw");
+    let raw_path = format!("{path}/raw");
     raw.make_path(&raw_path);
     let mut pair = Pair::default();
-    for _ in 0..rounds {
-        let ours = ours(&session, waiters, &format!("{path}-shared/ours")).await;
-        pair.push(ours, raw_one_session(&mut raw, &raw_path, waiters));
+    for _ in 0..rounds(setup, waiters) {
+        let ours = ours_shared(&session, waiters, &format!("{path}/ours")).await;
+        pair.push(ours, raw_shared(&mut raw, &raw_path, waiters));
     }
-    report.times(&format!("drain-{waiters}-shared"), &pair, target);
-    let [session] = session;
+    report.times(&format!("drain-{waiters}-shared"), &pair, target(waiters));
     session.close().await;
 }
 
-async fn ours(sessions: &[Session], waiters: usize, path: &str) -> Duration {
-    let locks: Vec<_> = sessions
-        .iter()
-        .map(|session| Lock::new(session, path).unwrap())
-        .collect();
-    let holder = locks[0].acquire().await.unwrap();
+async fn ours_shared(session: &Session, waiters: usize, path: &str) -> Duration {
+    let lock = Lock::new(session, path).unwrap();
+    let holder = lock.acquire().await.unwrap();
     let mut tasks = JoinSet::new();
     for index in 0..waiters {
-        let lock = locks[(index + 1) % locks.len()].clone();
+        let lock = lock.clone();
         tasks.spawn(async move {
             let guard = lock.acquire().await.unwrap();
             guard.release().await.unwrap();
@@ -77,39 +104,10 @@ async fn ours(sessions: &[Session], waiters: usize, path: &str) -> Duration {
     start.elapsed()
 }
 
-fn raw_own_sessions(contenders: &mut [Contender]) -> Duration {
-    for index in 0..contenders.len() {
-        let (ahead, this) = contenders.split_at_mut(index);
-        let ahead = ahead.iter().rev().take(2);
-        this[0].wait_behind(ahead.map(|other| other.claim.as_str()));
-    }
-    let last = contenders.len() - 1;
-    let start = Instant::now();
-    contenders[0].release();
-    for index in 1..=last {
-        let granted = &mut contenders[index];
-        // It was second in line, and has looked.
-        if index > 1 {
-            granted.looked_and_granted();
-        } else {
-            granted.raw.event();
-        }
-        granted.release();
-        if let Some(second) = contenders.get_mut(index + 1) {
-            second.raw.event();
-            second.look();
-        }
-        contenders[index - 1].released();
-    }
-    contenders[last].released();
-    start.elapsed()
-}
-
-fn raw_one_session(raw: &mut Raw, parent: &str, waiters: usize) -> Duration {
-    let data = [b' '; 150];
+fn raw_shared(raw: &mut Raw, parent: &str, waiters: usize) -> Duration {
     let mut claims: Vec<String> = Vec::new();
     for which in 0..=waiters {
-        raw.create_claim(&format!("{parent}/_c_{which:032x}-lock-"), &data);
+        raw.create_claim(&format!("{parent}/_c_{which:032x}-lock-"), &DATA);
         raw.list(parent);
         raw.flush();
         let created = raw.reply();
@@ -146,7 +144,7 @@ fn raw_next(raw: &mut Raw) {
             return;
         }
         if raw.is_listing(&frame) {
-            raw.ahead(&frame, number(b"0000000000"));
+            raw.place(&frame, number(b"0000000000"));
         }
     }
 }

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The measures are cycle, handoff, drain, throughput, codec, recovery and scale;
-//! all of them unless named. Everything runs on one thread, so that a ratio is one
-//! of work and not of threads.
+//! all of them unless named. Whatever shares a session runs on one thread; sessions of
+//! their own have threads of their own, as processes would.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +23,7 @@
 mod support;
 
 mod codec;
+mod contender;
 mod counting;
 mod drain;
 mod latency;
@@ -108,12 +109,13 @@ fn main() {
         }
         for waiters in [2, 10, 100] {
             if wanted("handoff") {
-                latency::hand_off(&setup, waiters, &mut report).await;
+                latency::hand_off(&setup, waiters, &mut report);
             }
         }
         for waiters in [10, 100, 1_000] {
             if wanted("drain") {
-                drain::drain(&setup, waiters, &mut report).await;
+                drain::drain(&setup, waiters, &mut report);
+                drain::drain_shared(&setup, waiters, &mut report).await;
             }
         }
         for tasks in [1, 16, 256] {

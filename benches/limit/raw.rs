@@ -188,23 +188,28 @@ impl Raw {
         frame.body.len() > 68
     }
 
-    /// What a claim with this number finds ahead: the nearest lower numbers in
-    /// the listing, and how many there are.
-    pub fn ahead(&self, frame: &Frame, own: u32) -> (Option<u32>, usize) {
-        let mut body = &self.read[frame.body.clone()];
+    /// Scans a listing for a claim with this number.
+    pub fn place(&self, listed: &Frame, own: u32) -> Place<'_> {
+        let mut body = &self.read[listed.body.clone()];
         let count = int_at(body, 0).unwrap();
         body = &body[4..];
-        let (mut nearest, mut ahead) = (None, 0);
+        let mut place = Place::default();
         for _ in 0..count {
             let length = int_at(body, 0).unwrap() as usize;
-            let number = number(&body[4..4 + length]);
-            if number < own {
-                ahead += 1;
-                nearest = nearest.max(Some(number));
+            let name = &body[4..4 + length];
+            let this = Some((number(name), name));
+            if this < Some((own, &[])) {
+                place.ahead += 1;
+                if this > place.nearest {
+                    place.second = place.nearest;
+                    place.nearest = this;
+                } else if this > place.second {
+                    place.second = this;
+                }
             }
             body = &body[4 + length..];
         }
-        (nearest, ahead)
+        place
     }
 
     fn begin(&mut self, opcode: i32) -> usize {
@@ -244,16 +249,25 @@ fn int_at(bytes: &[u8], at: usize) -> Option<i32> {
     Some(i32::from_be_bytes(bytes.try_into().unwrap()))
 }
 
-/// A raw session and its claim, as a contender of a lock.
-pub struct Contender {
-    pub raw: Raw,
-    parent: String,
-    prefix: String,
-    data: Vec<u8>,
-    pub claim: String,
+/// Where a claim stands in a listing.
+#[derive(Default)]
+pub struct Place<'a> {
+    pub ahead: usize,
+    /// The claims to watch, with their numbers.
+    nearest: Option<(u32, &'a [u8])>,
+    second: Option<(u32, &'a [u8])>,
 }
 
-impl Contender {
+/// A raw session and its claim: a contender of a lock that does what zklock's
+/// recipe does.
+pub struct Waiter {
+    raw: Raw,
+    parent: String,
+    prefix: String,
+    claim: String,
+}
+
+impl Waiter {
     /// Names and data are as long as zklock's.
     pub fn connect(address: &str, parent: &str, which: usize) -> Self {
         let mut raw = Raw::connect(address);
@@ -262,36 +276,85 @@ impl Contender {
             raw,
             parent: parent.to_owned(),
             prefix: format!("{parent}/_c_{which:032x}-lock-"),
-            data: vec![b' '; DATA_LENGTH],
             claim: String::new(),
         }
     }
 
-    /// As an acquisition does: creates the claim and lists the queue.
-    pub fn enqueue(&mut self) -> usize {
-        self.raw.create_claim(&self.prefix, &self.data);
+    /// Creates the claim and waits until none is ahead.
+    pub fn acquire(&mut self) {
+        let mut ahead = self.enqueue();
+        while ahead > 0 {
+            if !self.raw.frame().is_event() {
+                continue;
+            }
+            ahead -= 1;
+            // The first of more has gone: it was second in line, and looks
+            // again. Else it holds the lock now.
+            if ahead > 0 {
+                self.raw.list(&self.parent);
+                self.raw.flush();
+                ahead = self.look_while_told(ahead);
+            }
+        }
+    }
+
+    /// An uncontended acquire and release.
+    pub fn cycle(&mut self) {
+        self.create();
+        self.raw.watch_own(&self.claim);
+        self.release();
+        self.raw.reply();
+        self.released();
+    }
+
+    /// Creates the claim and lists the queue; how many are ahead.
+    fn create(&mut self) -> usize {
+        self.raw.create_claim(&self.prefix, &DATA);
         self.raw.list(&self.parent);
         self.raw.flush();
         let created = self.raw.reply();
         self.claim.clear();
         self.claim.push_str(self.raw.text(&created));
         let listed = self.raw.reply();
-        let own = number(self.claim.as_bytes());
-        self.raw.ahead(&listed, own).1
+        self.raw.place(&listed, number(self.claim.as_bytes())).ahead
     }
 
-    /// Enqueues behind these and watches them, as one that waits does.
-    pub fn wait_behind<'a>(&mut self, ahead: impl Iterator<Item = &'a str>) {
-        self.enqueue();
+    /// As `create`, and watches what is to be watched. How many events it takes
+    /// until the lock is granted: what is not watched goes first.
+    fn enqueue(&mut self) -> usize {
+        self.raw.create_claim(&self.prefix, &DATA);
+        self.raw.list(&self.parent);
+        self.raw.flush();
+        let created = self.raw.reply();
+        self.claim.clear();
+        self.claim.push_str(self.raw.text(&created));
+        let listed = self.raw.reply();
+        let place = self.raw.place(&listed, number(self.claim.as_bytes()));
+        let paths = [place.nearest, place.second].into_iter().flatten();
+        let path = |name| format!("{}/{}", self.parent, String::from_utf8_lossy(name));
+        let paths: Vec<_> = paths.map(|(_, name)| path(name)).collect();
         self.raw.watch_own(&self.claim);
-        let mut watches = 1;
-        for path in ahead {
+        for path in &paths {
             self.raw.watch_ahead(path);
-            watches += 1;
         }
         self.raw.flush();
-        for _ in 0..watches {
+        for _ in 0..=paths.len() {
             self.raw.reply();
+        }
+        paths.len()
+    }
+
+    /// Reads the listing that it asked for, and scans it; an event may come
+    /// before it. How many events are still to come.
+    fn look_while_told(&mut self, mut ahead: usize) -> usize {
+        loop {
+            let frame = self.raw.frame();
+            if frame.is_event() {
+                ahead -= 1;
+            } else {
+                self.raw.place(&frame, number(self.claim.as_bytes()));
+                return ahead;
+            }
         }
     }
 
@@ -305,39 +368,7 @@ impl Contender {
     pub fn released(&mut self) {
         while self.raw.frame().is_event() {}
     }
-
-    /// What the second in line does when the first was granted.
-    pub fn look(&mut self) {
-        self.raw.list(&self.parent);
-        self.raw.flush();
-    }
-
-    /// Reads the listing that it asked for.
-    pub fn looked(&mut self) {
-        let listed = self.raw.reply();
-        self.scan(&listed);
-    }
-
-    /// Reads the listing that it asked for and the event that grants the lock,
-    /// whichever is first.
-    pub fn looked_and_granted(&mut self) {
-        let (mut looked, mut granted) = (false, false);
-        while !(looked && granted) {
-            let frame = self.raw.frame();
-            if frame.is_event() {
-                granted = true;
-            } else {
-                self.scan(&frame);
-                looked = true;
-            }
-        }
-    }
-
-    fn scan(&self, listed: &Frame) {
-        let own = number(self.claim.as_bytes());
-        self.raw.ahead(listed, own);
-    }
 }
 
 /// What zklock writes of a requestor without an owner takes about so long.
-const DATA_LENGTH: usize = 150;
+pub const DATA: [u8; 150] = [b' '; 150];

@@ -75,6 +75,8 @@ fn greeted(address: &str) -> std::io::Result<bool> {
     hello.extend([0; 8]);
     hello.extend(16_i32.to_be_bytes());
     hello.extend([0; 17]);
+    // A server that is only about to serve may take it and not answer.
+    stream.set_read_timeout(Some(Duration::from_millis(20)))?;
     stream.write_all(&hello)?;
     let mut answer = [0; 12];
     stream.read_exact(&mut answer)?;

@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::task::LocalSet;
-use zklock::{Lock, Session};
+use zklock::Lock;
 
 use crate::Setup;
-use crate::raw::Raw;
+use crate::raw::{DATA, Raw, number};
 use crate::report::{Pair, Report, Target, median};
 
 pub async fn throughput(setup: &Setup, tasks: usize, report: &mut Report) {
@@ -23,7 +23,7 @@ pub async fn throughput(setup: &Setup, tasks: usize, report: &mut Report) {
     let (mut pair, mut cpu) = (Pair::default(), Pair::default());
     for round in 0..11 {
         let before = (Instant::now(), cpu_time());
-        let ours = ours(&session, &locks, length).await;
+        let ours = ours(&locks, length).await;
         let between = (Instant::now(), cpu_time());
         let theirs = raw.run(length);
         let after = (Instant::now(), cpu_time());
@@ -61,7 +61,7 @@ pub async fn throughput(setup: &Setup, tasks: usize, report: &mut Report) {
 }
 
 /// How many were done.
-async fn ours(_: &Session, locks: &[Lock], length: Duration) -> u32 {
+async fn ours(locks: &[Lock], length: Duration) -> u32 {
     let done = Rc::new(std::cell::Cell::new(0));
     let end = Instant::now() + length;
     let tasks = LocalSet::new();
@@ -153,8 +153,8 @@ impl Pipeline {
                         task.claim.push_str(self.raw.text(&frame));
                     }
                     Stage::Listed => {
-                        let own = crate::raw::number(task.claim.as_bytes());
-                        assert_eq!(self.raw.ahead(&frame, own).1, 0);
+                        let own = number(task.claim.as_bytes());
+                        assert_eq!(self.raw.place(&frame, own).ahead, 0);
                         self.raw.watch_own(&task.claim);
                         self.raw.delete(&task.claim);
                         self.in_flight.push_back((index, Stage::Watched));
@@ -176,7 +176,7 @@ impl Pipeline {
 
     fn acquire(&mut self, index: usize) {
         let task = &self.tasks[index];
-        self.raw.create_claim(&task.prefix, &[b' '; 150]);
+        self.raw.create_claim(&task.prefix, &DATA);
         self.raw.list(&task.parent);
         self.in_flight.push_back((index, Stage::Created));
         self.in_flight.push_back((index, Stage::Listed));
