@@ -28,7 +28,7 @@ fn rounds(setup: &Setup, waiters: usize) -> usize {
 pub fn drain(setup: &Setup, waiters: usize, report: &mut Report) {
     let path = format!("/drain-{waiters}");
     let (tell, told) = mpsc::channel();
-    let mut start = |kind, path: &str| -> Vec<_> {
+    let start = |kind, path: &str| -> Vec<_> {
         let start = |which| {
             thread::sleep(Duration::from_millis(1));
             Contender::start(kind, &setup.address, path, which, tell.clone())

@@ -170,11 +170,6 @@ impl Raw {
         frame
     }
 
-    /// Passes over replies up to the next event.
-    pub fn event(&mut self) {
-        while !self.frame().is_event() {}
-    }
-
     /// The string in the body of a frame: of a create's reply, its path.
     pub fn text(&self, frame: &Frame) -> &str {
         let body = &self.read[frame.body.clone()];
