@@ -255,12 +255,13 @@ impl<R: Recipe> Driver<R> {
         let Link::Up(transport) = &mut self.link else {
             return false;
         };
-        let frames = self.engine.transmit(now);
-        let started = frames.map_or(Ok(()), |frames| transport.start_write(frames));
-        let io = match started.map(|()| transport.poll_flush(cx)) {
-            Ok(Poll::Pending | Poll::Ready(Ok(Flush::Idle))) => return false,
-            Ok(Poll::Ready(Ok(Flush::Done))) => Io::Flushed,
-            Ok(Poll::Ready(Err(cause))) | Err(cause) => self.hang_up(cause),
+        if let Some(frames) = self.engine.transmit(now) {
+            transport.start_write(frames);
+        }
+        let io = match transport.poll_flush(cx) {
+            Poll::Pending | Poll::Ready(Ok(Flush::Idle)) => return false,
+            Poll::Ready(Ok(Flush::Done)) => Io::Flushed,
+            Poll::Ready(Err(cause)) => self.hang_up(cause),
         };
         self.tell(io);
         true
