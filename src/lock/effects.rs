@@ -28,6 +28,9 @@ pub(super) struct Effects {
     counters: BTreeSet<u64>,
     last_counter: u64,
     traces: BTreeMap<AcquisitionId, Trace>,
+    /// Those of acquisitions that are gone, for their room.
+    spare: Vec<Trace>,
+    scratch: String,
 }
 
 /// What is to be forgotten with an acquisition.
@@ -52,12 +55,9 @@ impl Effects {
     pub(super) fn claim_counter(&mut self, id: AcquisitionId) -> u64 {
         self.last_counter = self.last_counter.wrapping_add(1);
         self.counters.insert(self.last_counter);
-        self.traces
-            .entry(id)
-            .or_default()
-            .counters
-            .push(self.last_counter);
-        self.last_counter
+        let counter = self.last_counter;
+        self.trace(id).counters.push(counter);
+        counter
     }
 
     /// The events of `path` are for `id` too: a connection gets each once,
@@ -66,12 +66,20 @@ impl Effects {
         let ids = self.watchers.entry(Arc::clone(path)).or_default();
         if !ids.contains(&id) {
             ids.push(id);
-            self.traces
-                .entry(id)
-                .or_default()
-                .watched
-                .push(Arc::clone(path));
+            self.trace(id).watched.push(Arc::clone(path));
         }
+    }
+
+    fn trace(&mut self, id: AcquisitionId) -> &mut Trace {
+        let spare = &mut self.spare;
+        let entry = self.traces.entry(id);
+        entry.or_insert_with(|| spare.pop().unwrap_or_default())
+    }
+
+    /// A text to fill and copy from; empty.
+    pub(super) fn scratch(&mut self) -> &mut String {
+        self.scratch.clear();
+        &mut self.scratch
     }
 
     /// Who is to hear of an event of `path`. A watch fires once.
@@ -105,12 +113,15 @@ impl Effects {
     }
 
     pub(super) fn forget(&mut self, id: AcquisitionId) {
-        let trace = self.traces.remove(&id).unwrap_or_default();
-        for counter in trace.counters {
+        let mut trace = self.traces.remove(&id).unwrap_or_default();
+        for counter in trace.counters.drain(..) {
             self.counters.remove(&counter);
         }
-        for path in trace.watched {
+        for path in trace.watched.drain(..) {
             self.unwatch(&path, id);
+        }
+        if self.spare.len() < KEPT_CAPACITY {
+            self.spare.push(trace);
         }
     }
 
@@ -118,6 +129,8 @@ impl Effects {
     pub(super) fn give_back(&mut self) {
         self.requests.shrink_to(KEPT_CAPACITY);
         self.notices.shrink_to(KEPT_CAPACITY);
+        self.spare = Vec::new();
+        self.scratch = String::new();
     }
 
     pub(super) fn forget_watches(&mut self) {
