@@ -23,7 +23,7 @@ pub(super) struct Effects {
     pub(super) requests: VecDeque<(Token, Request)>,
     pub(super) notices: VecDeque<Notice>,
     /// Who wants to hear of a path's watches.
-    watchers: BTreeMap<Arc<str>, Vec<AcquisitionId>>,
+    watchers: BTreeMap<Arc<str>, Watchers>,
     /// Counters of claims that are, or may yet be, some acquisition's.
     counters: BTreeSet<u64>,
     last_counter: u64,
@@ -31,6 +31,23 @@ pub(super) struct Effects {
     /// Those of acquisitions that are gone, for their room.
     spare: Vec<Trace>,
     scratch: String,
+}
+
+/// Who wants to hear of a path: mostly one.
+#[derive(Clone, Debug)]
+struct Watchers {
+    first: AcquisitionId,
+    others: Vec<AcquisitionId>,
+}
+
+impl Watchers {
+    fn iter(&self) -> impl Iterator<Item = AcquisitionId> {
+        [self.first].into_iter().chain(self.others.iter().copied())
+    }
+
+    fn into_iter(self) -> impl Iterator<Item = AcquisitionId> {
+        [self.first].into_iter().chain(self.others)
+    }
 }
 
 /// What is to be forgotten with an acquisition.
@@ -63,11 +80,16 @@ impl Effects {
     /// The events of `path` are for `id` too: a connection gets each once,
     /// whoever set the watch.
     pub(super) fn watch(&mut self, path: &Arc<str>, id: AcquisitionId) {
-        let ids = self.watchers.entry(Arc::clone(path)).or_default();
-        if !ids.contains(&id) {
-            ids.push(id);
-            self.trace(id).watched.push(Arc::clone(path));
+        match self.watchers.get_mut(path) {
+            Some(watchers) if watchers.iter().any(|other| other == id) => return,
+            Some(watchers) => watchers.others.push(id),
+            None => {
+                let (first, others) = (id, Vec::new());
+                let watchers = Watchers { first, others };
+                self.watchers.insert(Arc::clone(path), watchers);
+            }
         }
+        self.trace(id).watched.push(Arc::clone(path));
     }
 
     fn trace(&mut self, id: AcquisitionId) -> &mut Trace {
@@ -83,22 +105,27 @@ impl Effects {
     }
 
     /// Who is to hear of an event of `path`. A watch fires once.
-    pub(super) fn take_watchers(&mut self, path: &str) -> Vec<AcquisitionId> {
-        let ids = self.watchers.remove(path).unwrap_or_default();
-        for id in &ids {
-            if let Some(trace) = self.traces.get_mut(id) {
+    pub(super) fn take_watchers(
+        &mut self,
+        path: &str,
+    ) -> impl Iterator<Item = AcquisitionId> + use<> {
+        let watchers = self.watchers.remove(path);
+        for id in watchers.iter().flat_map(Watchers::iter) {
+            if let Some(trace) = self.traces.get_mut(&id) {
                 trace.watched.retain(|other| **other != *path);
             }
         }
-        ids
+        watchers.into_iter().flat_map(Watchers::into_iter)
     }
 
     /// Events of `path` are not for `id` any more.
     pub(super) fn unwatch(&mut self, path: &str, id: AcquisitionId) {
-        if let Some(ids) = self.watchers.get_mut(path) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
+        if let Some(watchers) = self.watchers.get_mut(path) {
+            watchers.others.retain(|other| *other != id);
+            if watchers.first == id && watchers.others.is_empty() {
                 self.watchers.remove(path);
+            } else if watchers.first == id {
+                watchers.first = watchers.others.remove(0);
             }
         }
         if let Some(trace) = self.traces.get_mut(&id) {
