@@ -1,6 +1,12 @@
 //! An allocator that counts: how much is allocated now, and how often something
 //! was. Growing in place counts as one allocation too.
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    reason = "compiled into several programs"
+)]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -15,6 +21,7 @@ pub fn live_bytes() -> i64 {
 }
 
 /// How many allocations there were.
+#[allow(dead_code, reason = "not every program that has this asks")]
 pub fn allocations() -> u64 {
     COUNT.load(Ordering::Relaxed)
 }
