@@ -117,14 +117,16 @@ fn raw_shared(raw: &mut Raw, parent: &str, waiters: usize) -> Duration {
         let ahead = claims[..which].iter().rev().take(2);
         let watches = ahead.map(|path| raw.watch_ahead(path)).count();
         raw.flush();
-        (0..=watches).for_each(|_| drop(raw.reply()));
+        for _ in 0..=watches {
+            raw.reply();
+        }
     }
     let start = Instant::now();
     raw.delete(&claims[0]);
     raw.flush();
-    for granted in 1..=waiters {
+    for (granted, claim) in claims.iter().enumerate().skip(1) {
         raw_next(raw);
-        raw.delete(&claims[granted]);
+        raw.delete(claim);
         // The second in line looks again.
         if granted < waiters {
             raw.list(parent);

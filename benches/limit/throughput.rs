@@ -65,7 +65,8 @@ async fn ours(locks: &[Lock], length: Duration) -> u32 {
     let done = Rc::new(std::cell::Cell::new(0));
     let end = Instant::now() + length;
     let tasks = LocalSet::new();
-    for lock in locks.iter().cloned() {
+    for lock in locks {
+        let lock = lock.clone();
         let done = Rc::clone(&done);
         tasks.spawn_local(async move {
             while Instant::now() < end {
