@@ -39,8 +39,28 @@ pub struct LockSpec {
 impl LockSpec {
     /// The path of the child of this name.
     pub(super) fn below(&self, name: &str) -> Arc<str> {
-        let separator = if self.path.is_root() { "" } else { "/" };
-        [self.path.as_str(), separator, name].concat().into()
+        let mut path = String::with_capacity(self.path.as_str().len() + 1 + name.len());
+        self.push_parent(&mut path);
+        path.push_str(name);
+        path.into()
+    }
+
+    /// What every child's path begins with.
+    pub(super) fn push_parent(&self, path: &mut String) {
+        path.push_str(self.path.as_str());
+        if !self.path.is_root() {
+            path.push('/');
+        }
+    }
+
+    /// The name of the child at this path, if it is one of the lock's.
+    pub(super) fn name_of<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.path.as_str())?;
+        if self.path.is_root() {
+            Some(rest)
+        } else {
+            rest.strip_prefix('/')
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! every listing shows which claims are ours. Other clients' claims carry other
 //! prefixes; what counts is the number that the server put behind them.
 
+use std::fmt::Write;
+
 /// What the server's `%010d` printed behind the name that a client asked for:
 /// the number of children that had been created before, a signed 32-bit count.
 pub type SequenceNumber = i32;
@@ -69,13 +71,20 @@ impl ClaimId {
     /// What the claim's name begins with; the server appends the number.
     #[must_use]
     pub fn prefix(self, dialect: Dialect) -> String {
+        let mut prefix = String::new();
+        self.push_prefix(dialect, &mut prefix);
+        prefix
+    }
+
+    pub(super) fn push_prefix(self, dialect: Dialect, out: &mut String) {
         let Self {
             session_id,
             counter,
         } = self;
         let (before, behind) = dialect.frame();
         let session_id = session_id as u64;
-        format!("{before}{session_id:016x}{counter:016x}{behind}")
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{before}{session_id:016x}{counter:016x}{behind}");
     }
 
     /// The id in a child's name, if this client's code wrote that name.

@@ -23,11 +23,31 @@ pub(super) struct Effects {
     pub(super) requests: VecDeque<(Token, Request)>,
     pub(super) notices: VecDeque<Notice>,
     /// Who wants to hear of a path's watches.
-    watchers: BTreeMap<Arc<str>, Vec<AcquisitionId>>,
+    watchers: BTreeMap<Arc<str>, Watchers>,
     /// Counters of claims that are, or may yet be, some acquisition's.
     counters: BTreeSet<u64>,
     last_counter: u64,
     traces: BTreeMap<AcquisitionId, Trace>,
+    /// Those of acquisitions that are gone, for their room.
+    spare: Vec<Trace>,
+    scratch: String,
+}
+
+/// Who wants to hear of a path: mostly one.
+#[derive(Clone, Debug)]
+struct Watchers {
+    first: AcquisitionId,
+    others: Vec<AcquisitionId>,
+}
+
+impl Watchers {
+    fn iter(&self) -> impl Iterator<Item = AcquisitionId> {
+        [self.first].into_iter().chain(self.others.iter().copied())
+    }
+
+    fn into_iter(self) -> impl Iterator<Item = AcquisitionId> {
+        [self.first].into_iter().chain(self.others)
+    }
 }
 
 /// What is to be forgotten with an acquisition.
@@ -52,45 +72,60 @@ impl Effects {
     pub(super) fn claim_counter(&mut self, id: AcquisitionId) -> u64 {
         self.last_counter = self.last_counter.wrapping_add(1);
         self.counters.insert(self.last_counter);
-        self.traces
-            .entry(id)
-            .or_default()
-            .counters
-            .push(self.last_counter);
-        self.last_counter
+        let counter = self.last_counter;
+        self.trace(id).counters.push(counter);
+        counter
     }
 
     /// The events of `path` are for `id` too: a connection gets each once,
     /// whoever set the watch.
     pub(super) fn watch(&mut self, path: &Arc<str>, id: AcquisitionId) {
-        let ids = self.watchers.entry(Arc::clone(path)).or_default();
-        if !ids.contains(&id) {
-            ids.push(id);
-            self.traces
-                .entry(id)
-                .or_default()
-                .watched
-                .push(Arc::clone(path));
+        match self.watchers.get_mut(path) {
+            Some(watchers) if watchers.iter().any(|other| other == id) => return,
+            Some(watchers) => watchers.others.push(id),
+            None => {
+                let (first, others) = (id, Vec::new());
+                let watchers = Watchers { first, others };
+                self.watchers.insert(Arc::clone(path), watchers);
+            }
         }
+        self.trace(id).watched.push(Arc::clone(path));
+    }
+
+    fn trace(&mut self, id: AcquisitionId) -> &mut Trace {
+        let spare = &mut self.spare;
+        let entry = self.traces.entry(id);
+        entry.or_insert_with(|| spare.pop().unwrap_or_default())
+    }
+
+    /// A text to fill and copy from; empty.
+    pub(super) fn scratch(&mut self) -> &mut String {
+        self.scratch.clear();
+        &mut self.scratch
     }
 
     /// Who is to hear of an event of `path`. A watch fires once.
-    pub(super) fn take_watchers(&mut self, path: &str) -> Vec<AcquisitionId> {
-        let ids = self.watchers.remove(path).unwrap_or_default();
-        for id in &ids {
-            if let Some(trace) = self.traces.get_mut(id) {
+    pub(super) fn take_watchers(
+        &mut self,
+        path: &str,
+    ) -> impl Iterator<Item = AcquisitionId> + use<> {
+        let watchers = self.watchers.remove(path);
+        for id in watchers.iter().flat_map(Watchers::iter) {
+            if let Some(trace) = self.traces.get_mut(&id) {
                 trace.watched.retain(|other| **other != *path);
             }
         }
-        ids
+        watchers.into_iter().flat_map(Watchers::into_iter)
     }
 
     /// Events of `path` are not for `id` any more.
     pub(super) fn unwatch(&mut self, path: &str, id: AcquisitionId) {
-        if let Some(ids) = self.watchers.get_mut(path) {
-            ids.retain(|other| *other != id);
-            if ids.is_empty() {
+        if let Some(watchers) = self.watchers.get_mut(path) {
+            watchers.others.retain(|other| *other != id);
+            if watchers.first == id && watchers.others.is_empty() {
                 self.watchers.remove(path);
+            } else if watchers.first == id {
+                watchers.first = watchers.others.remove(0);
             }
         }
         if let Some(trace) = self.traces.get_mut(&id) {
@@ -105,12 +140,15 @@ impl Effects {
     }
 
     pub(super) fn forget(&mut self, id: AcquisitionId) {
-        let trace = self.traces.remove(&id).unwrap_or_default();
-        for counter in trace.counters {
+        let mut trace = self.traces.remove(&id).unwrap_or_default();
+        for counter in trace.counters.drain(..) {
             self.counters.remove(&counter);
         }
-        for path in trace.watched {
+        for path in trace.watched.drain(..) {
             self.unwatch(&path, id);
+        }
+        if self.spare.len() < KEPT_CAPACITY {
+            self.spare.push(trace);
         }
     }
 
@@ -118,6 +156,8 @@ impl Effects {
     pub(super) fn give_back(&mut self) {
         self.requests.shrink_to(KEPT_CAPACITY);
         self.notices.shrink_to(KEPT_CAPACITY);
+        self.spare = Vec::new();
+        self.scratch = String::new();
     }
 
     pub(super) fn forget_watches(&mut self) {

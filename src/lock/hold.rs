@@ -1,6 +1,6 @@
 //! A lock that is held, as its guard and its session's task share it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ pub(super) struct Hold {
     /// When it ends by its TTL.
     until: Timestamp,
     reason: OnceLock<LostReason>,
-    lost: CancellationToken,
+    /// Made when it is first asked for: most holders never do.
+    lost: OnceLock<CancellationToken>,
 }
 
 impl Hold {
@@ -41,15 +42,17 @@ impl Hold {
             lease,
             until: until.unwrap_or(Timestamp::MAX),
             reason: OnceLock::new(),
-            lost: CancellationToken::new(),
+            lost: OnceLock::new(),
         }
     }
 
     /// The first reason given stays. Returns whether this is it.
     pub(super) fn lose(&self, reason: LostReason) -> bool {
         let first = self.reason.set(reason).is_ok();
-        if first {
-            self.lost.cancel();
+        // Against the one below: either this sees the token, or it the reason.
+        fence(Ordering::SeqCst);
+        if let Some(lost) = self.lost.get().filter(|_| first) {
+            lost.cancel();
         }
         first
     }
@@ -58,8 +61,13 @@ impl Hold {
         self.reason.get().copied()
     }
 
-    pub(super) const fn lost(&self) -> &CancellationToken {
-        &self.lost
+    pub(super) fn lost(&self) -> &CancellationToken {
+        let lost = self.lost.get_or_init(CancellationToken::new);
+        fence(Ordering::SeqCst);
+        if self.reason().is_some() {
+            lost.cancel();
+        }
+        lost
     }
 
     /// How long the lock is held for sure, by its session's clock as it is now:
@@ -104,6 +112,18 @@ mod tests {
         lease.set(Some(CLOCK.now() + Duration::from_secs(60)));
         hold.lose(LostReason::ClaimDeleted);
         assert_eq!(hold.remaining(CLOCK, || {}), Err(LostReason::LeaseExpired));
+    }
+
+    #[test]
+    fn the_token_is_cancelled_whether_it_is_there_before_the_loss_or_not() {
+        let hold = Hold::new(LeaseCell::default(), None);
+        let before = hold.lost().clone();
+        assert!(!before.is_cancelled());
+        hold.lose(LostReason::Released);
+        assert!(before.is_cancelled());
+        let hold = Hold::new(LeaseCell::default(), None);
+        hold.lose(LostReason::Released);
+        assert!(hold.lost().is_cancelled());
     }
 
     #[test]

@@ -68,7 +68,9 @@ pub(super) struct Grant {
 struct Waiter {
     grant: Option<oneshot::Sender<Result<Grant, AcquireError>>>,
     hold: Option<Arc<Hold>>,
-    released: Vec<oneshot::Sender<Released>>,
+    /// Who waits for its end; one, unless the owner is released as well.
+    released: Option<oneshot::Sender<Released>>,
+    also_released: Vec<oneshot::Sender<Released>>,
     /// The server refuses to delete the claim.
     refused: Option<ReleaseError>,
 }
@@ -119,7 +121,10 @@ impl Locks {
                 ..
             }) => answer(released, Err(error.clone())),
             Some(waiter) => {
-                waiter.released.push(released);
+                match &mut waiter.released {
+                    None => waiter.released = Some(released),
+                    Some(_) => waiter.also_released.push(released),
+                }
                 self.claims.command(Command::Leave(id), now);
             }
             // It has left the queue before.
@@ -194,7 +199,8 @@ impl Locks {
         let Some(waiter) = self.waiters.get_mut(&id) else {
             return;
         };
-        for released in waiter.released.drain(..) {
+        let first = waiter.released.take();
+        for released in first.into_iter().chain(waiter.also_released.drain(..)) {
             answer(released, result.clone());
         }
         match result {

@@ -32,30 +32,36 @@ impl Metadata {
     /// The data of a claim made in a session with this timeout.
     #[must_use]
     pub fn encode(&self, session_timeout: Duration) -> Bytes {
-        let mut json = format!(
-            r#"{{"timestamp":"{}","ttl_deadline":"{NEVER}","owner_id":"#,
-            rfc3339(self.requested)
-        );
-        push_string(&mut json, self.owner.as_deref().unwrap_or_default());
+        let mut json = String::new();
+        self.push(session_timeout, &mut json);
+        json.into()
+    }
+
+    pub(super) fn push(&self, session_timeout: Duration, json: &mut String) {
+        json.push_str(r#"{"timestamp":""#);
+        push_rfc3339(json, self.requested);
+        json.push_str(r#"","ttl_deadline":""#);
+        json.push_str(NEVER);
+        json.push_str(r#"","owner_id":"#);
+        push_string(json, self.owner.as_deref().unwrap_or_default());
         if let Some(host) = &self.host {
             json.push_str(r#","host":"#);
-            push_string(&mut json, host);
+            push_string(json, host);
         }
         if let Some(pid) = self.pid {
-            push_number(&mut json, r#","pid":"#, pid.into());
+            push_number(json, r#","pid":"#, pid.into());
         }
         if let Some(ttl) = self.ttl {
             // Rounded up: what is removed is never too early.
             let millis = ttl.as_nanos().div_ceil(1_000_000);
-            push_number(&mut json, r#","ttl_ms":"#, millis);
+            push_number(json, r#","ttl_ms":"#, millis);
         }
         push_number(
-            &mut json,
+            json,
             r#","session_timeout_ms":"#,
             session_timeout.as_millis(),
         );
         json.push('}');
-        json.into()
     }
 }
 
@@ -131,13 +137,17 @@ fn push_string(json: &mut String, text: &str) {
 }
 
 /// The UTC date and time so long after 1970-01-01T00:00:00Z.
-fn rfc3339(since_epoch: Duration) -> String {
+fn push_rfc3339(json: &mut String, since_epoch: Duration) {
     let seconds = since_epoch.as_secs();
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     let millis = since_epoch.subsec_millis();
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    // Writing to a String cannot fail.
+    let _ = write!(
+        json,
+        "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
+    );
 }
 
 /// The Gregorian date that many days after 1970-01-01, counted in years that
@@ -231,7 +241,9 @@ mod tests {
             (1_798_761_599, "2026-12-31T23:59:59.000Z"),
             (4_107_542_400, "2100-03-01T00:00:00.000Z"),
         ] {
-            assert_eq!(rfc3339(Duration::from_secs(seconds)), date);
+            let mut text = String::new();
+            push_rfc3339(&mut text, Duration::from_secs(seconds));
+            assert_eq!(text, date);
         }
     }
 }

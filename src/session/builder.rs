@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::auth::Auth;
@@ -22,6 +22,7 @@ use super::dialer::Dialer;
 use super::driver::{Driver, Hosted, Surroundings};
 use super::engine::Engine;
 use super::handle::{Link, Session, SessionState};
+use super::inbox;
 use super::lease::Heartbeat;
 use super::machine::SessionConfig;
 use super::state::Stopped;
@@ -190,7 +191,7 @@ impl<R: Hosted> SessionBuilder<R> {
         };
         let clock = surroundings.clock;
         let engine = Engine::new(config, R::default(), clock.now());
-        let (sender, inbox) = mpsc::unbounded_channel();
+        let (sender, inbox) = inbox::inbox();
         let (state, watcher) = watch::channel(SessionState::Connecting);
         let span = Span::session(&ensemble);
         let driver = Driver::new(engine, surroundings, inbox, state, span);

@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::clock::Clock;
 use super::dialer::{Dialer, Dialing};
 use super::engine::{Action, Engine, Io, Recipe};
 use super::handle::SessionState;
+use super::inbox::Receiver;
 use super::state::{Cause, SessionEvent};
 use super::stats::SessionStats;
 use super::time::Timestamp;
@@ -65,7 +66,7 @@ pub(super) struct Surroundings {
 pub(super) struct Driver<R: Recipe> {
     engine: Engine<R>,
     surroundings: Surroundings,
-    inbox: mpsc::UnboundedReceiver<Message<R::Command>>,
+    inbox: Receiver<Message<R::Command>>,
     inbox_open: bool,
     link: Link,
     dials: usize,
@@ -81,7 +82,7 @@ impl<R: Recipe> Driver<R> {
     pub(super) fn new(
         engine: Engine<R>,
         surroundings: Surroundings,
-        inbox: mpsc::UnboundedReceiver<Message<R::Command>>,
+        inbox: Receiver<Message<R::Command>>,
         state: watch::Sender<SessionState>,
         span: Span,
     ) -> Self {
@@ -175,6 +176,7 @@ impl<R: Recipe> Driver<R> {
         };
         let now = self.now();
         if deadline <= now {
+            self.inbox.give_back();
             self.engine.tick(now);
             return true;
         }
@@ -253,12 +255,13 @@ impl<R: Recipe> Driver<R> {
         let Link::Up(transport) = &mut self.link else {
             return false;
         };
-        let frames = self.engine.transmit(now);
-        let started = frames.map_or(Ok(()), |frames| transport.start_write(frames));
-        let io = match started.map(|()| transport.poll_flush(cx)) {
-            Ok(Poll::Pending | Poll::Ready(Ok(Flush::Idle))) => return false,
-            Ok(Poll::Ready(Ok(Flush::Done))) => Io::Flushed,
-            Ok(Poll::Ready(Err(cause))) | Err(cause) => self.hang_up(cause),
+        if let Some(frames) = self.engine.transmit(now) {
+            transport.start_write(frames);
+        }
+        let io = match transport.poll_flush(cx) {
+            Poll::Pending | Poll::Ready(Ok(Flush::Idle)) => return false,
+            Poll::Ready(Ok(Flush::Done)) => Io::Flushed,
+            Poll::Ready(Err(cause)) => self.hang_up(cause),
         };
         self.tell(io);
         true

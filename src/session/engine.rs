@@ -138,6 +138,9 @@ impl<R: Recipe> Engine<R> {
 
     /// Tells that time has passed.
     pub fn tick(&mut self, now: Timestamp) {
+        // What a connection's beginning took is not needed for long.
+        self.actions.shrink_to_fit();
+        self.events.shrink_to_fit();
         self.tell_session(Input::Tick, now);
         self.settle(now);
         self.recipe.handle(RecipeInput::Tick, now);

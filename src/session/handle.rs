@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::builder::{ConnectError, SessionBuilder};
 use super::clock::Clock;
 use super::connect_string::ConnectString;
 use super::driver::{Hosted, Message};
 use super::engine::Recipe;
+use super::inbox::Sender;
 use super::state::{Cause, SessionEvent, SessionLost, Stopped};
 use super::stats::SessionStats;
 
@@ -32,12 +33,12 @@ pub struct Session<R: Recipe> {
 /// How handles reach their session's task.
 #[derive(Debug)]
 pub(crate) struct Link<C> {
-    task: mpsc::UnboundedSender<Message<C>>,
+    task: Sender<Message<C>>,
     clock: Clock,
 }
 
 impl<C> Link<C> {
-    pub(super) const fn new(task: mpsc::UnboundedSender<Message<C>>, clock: Clock) -> Self {
+    pub(super) const fn new(task: Sender<Message<C>>, clock: Clock) -> Self {
         Self { task, clock }
     }
 

@@ -30,6 +30,8 @@ mod driver;
 #[cfg(feature = "tokio")]
 mod handle;
 #[cfg(feature = "tokio")]
+mod inbox;
+#[cfg(feature = "tokio")]
 mod transport;
 
 pub use auth::Auth;

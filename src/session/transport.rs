@@ -1,12 +1,13 @@
 //! A connection to a server: a byte stream in, whole frames out, and back.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::AsyncWrite;
-use tokio_util::codec::{Decoder, Encoder};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::codec::Decoder;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 use super::dialer::Stream;
@@ -16,7 +17,7 @@ use crate::proto::FrameReader;
 /// How much room a read is given at least, in bytes.
 const READ_SIZE: usize = 4 * 1024;
 
-/// A larger buffer than this is given back once it is empty, in bytes.
+/// After a frame longer than this its buffer is given back, in bytes.
 const KEPT_CAPACITY: usize = 16 * 1024;
 
 /// What a read brought.
@@ -40,7 +41,7 @@ pub(super) struct Transport {
     stream: Box<dyn Stream>,
     codec: Frames,
     incoming: BytesMut,
-    outgoing: BytesMut,
+    outgoing: Bytes,
     flushing: bool,
 }
 
@@ -51,7 +52,7 @@ impl Transport {
             stream,
             codec: Frames(FrameReader::new(max_frame)),
             incoming: BytesMut::new(),
-            outgoing: BytesMut::new(),
+            outgoing: Bytes::new(),
             flushing: false,
         }
     }
@@ -62,13 +63,7 @@ impl Transport {
             self.give_back(frame.len());
             return Poll::Ready(Ok(Read::Frame(frame)));
         }
-        self.incoming.reserve(READ_SIZE);
-        let read = ready!(poll_read_buf(
-            Pin::new(&mut self.stream),
-            cx,
-            &mut self.incoming
-        ))?;
-        if read == 0 {
+        if ready!(self.poll_fill(cx))? == 0 {
             return Poll::Ready(Err(Cause::ClosedByServer));
         }
         let Some(frame) = self.codec.decode(&mut self.incoming)? else {
@@ -78,6 +73,21 @@ impl Transport {
         Poll::Ready(Ok(Read::Frame(frame)))
     }
 
+    /// Reads some bytes; how many. Where no frame is under way they go through
+    /// the stack, so that a connection on which nothing comes keeps no buffer.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        if !self.incoming.is_empty() {
+            self.incoming.reserve(READ_SIZE);
+            return poll_read_buf(stream, cx, &mut self.incoming);
+        }
+        let mut room = [MaybeUninit::uninit(); READ_SIZE];
+        let mut read = ReadBuf::uninit(&mut room);
+        ready!(stream.poll_read(cx, &mut read))?;
+        self.incoming.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
     /// After a large frame, keeps only what came behind it.
     fn give_back(&mut self, frame: usize) {
         if frame > KEPT_CAPACITY {
@@ -85,10 +95,10 @@ impl Transport {
         }
     }
 
-    /// Takes whole frames to be written.
-    pub(super) fn start_write(&mut self, frames: Bytes) -> Result<(), Cause> {
+    /// Takes whole frames to be written, when the last ones are.
+    pub(super) fn start_write(&mut self, frames: Bytes) {
         self.flushing = true;
-        self.codec.encode(frames, &mut self.outgoing)
+        self.outgoing = frames;
     }
 
     /// Writes what is left to write.
@@ -104,9 +114,7 @@ impl Transport {
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.flushing = false;
-        if self.outgoing.capacity() > KEPT_CAPACITY {
-            self.outgoing = BytesMut::new();
-        }
+        self.outgoing = Bytes::new();
         Poll::Ready(Ok(Flush::Done))
     }
 }
@@ -121,15 +129,5 @@ impl Decoder for Frames {
 
     fn decode(&mut self, incoming: &mut BytesMut) -> Result<Option<Bytes>, Cause> {
         Ok(self.0.read(incoming)?)
-    }
-}
-
-/// The session machine writes length prefixes itself, a batch at a time.
-impl Encoder<Bytes> for Frames {
-    type Error = Cause;
-
-    fn encode(&mut self, frames: Bytes, outgoing: &mut BytesMut) -> Result<(), Cause> {
-        outgoing.extend_from_slice(&frames);
-        Ok(())
     }
 }

@@ -24,7 +24,7 @@ fn a_free_lock_takes_one_round_trip_and_a_release_one() {
 
     client.leave(id);
     client.expect_notices([lost(id, LostReason::Released)]);
-    let path = client.path("/l", "#1:7").into();
+    let path = client.path("/l", "#1:7");
     let batch = client.batch();
     assert!(
         matches!(&batch[..], [(_, delete)] if *delete == Request::Delete { path, version: -1 }),

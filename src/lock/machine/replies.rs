@@ -66,8 +66,8 @@ impl ClaimMachine {
         czxid: Option<i64>,
         cx: &Context<'_>,
     ) -> Option<Claim> {
-        let name_at = self.request.lock.below("").len();
-        let (parent, name) = path.split_at_checked(name_at)?;
+        let name = self.request.lock.name_of(&path)?;
+        let name_at = path.len() - name.len();
         let id = ClaimId::parse(name.as_bytes())?;
         let number = sequence_number(name.as_bytes())?;
         let session_id = cx.live?.session_id;
@@ -75,7 +75,7 @@ impl ClaimMachine {
             session_id,
             counter,
         };
-        (*parent == *self.request.lock.below("") && id == asked_for).then_some(Claim {
+        (id == asked_for).then_some(Claim {
             counter,
             path,
             name_at,

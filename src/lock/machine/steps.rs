@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::facts::{Look, Watch};
 use super::{ClaimMachine, Context, Phase};
 use crate::lock::acquisition::{Notice, Op};
@@ -122,14 +124,21 @@ impl ClaimMachine {
         let counter = cx.effects.claim_counter(self.request.id);
         self.creating = Some(counter);
         self.counts_from = cx.now + live.timeout * 19 / 20;
-        let name = ClaimId {
+        let id = ClaimId {
             session_id: live.session_id,
             counter,
-        }
-        .prefix(self.request.lock.dialect);
+        };
+        let lock = &self.request.lock;
+        let text = cx.effects.scratch();
+        lock.push_parent(text);
+        id.push_prefix(lock.dialect, text);
+        let path = text.as_str().into();
+        let text = cx.effects.scratch();
+        self.request.metadata.push(live.timeout, text);
+        let data = Some(Bytes::copy_from_slice(text.as_bytes()));
         let create = Request::Create {
-            path: self.request.lock.below(&name),
-            data: Some(self.request.metadata.encode(live.timeout)),
+            path,
+            data,
             acl: Arc::clone(&self.request.lock.acl),
             mode: CreateMode::EphemeralSequential,
         };

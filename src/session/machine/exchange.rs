@@ -15,6 +15,8 @@ use crate::session::timers::Timer;
 /// One transmission stops growing here, so that a heartbeat never waits behind
 /// more than this, and one request.
 const MAX_TRANSMISSION: usize = 128 * 1024;
+/// More room for transmissions than this is given back, in bytes.
+const KEPT_ROOM: usize = 1024;
 /// A queue keeps room for so many entries, however few it has.
 const KEPT_CAPACITY: usize = 16;
 
@@ -39,7 +41,7 @@ impl<T> SessionMachine<T> {
     }
 
     fn batch(&mut self, now: Timestamp) -> Bytes {
-        let mut out = BytesMut::new();
+        let mut out = std::mem::take(&mut self.room);
         if self.heartbeat_due {
             self.write_heartbeat(&mut out, now);
         }
@@ -54,7 +56,9 @@ impl<T> SessionMachine<T> {
             self.close_sent = true;
             self.write(&Request::CloseSession, Waiter::Close, &mut out);
         }
-        out.freeze()
+        let batch = out.split().freeze();
+        self.room = out;
+        batch
     }
 
     /// A `sync`, which only the leader can answer, and a `ping`, which every
@@ -103,6 +107,9 @@ impl<T> SessionMachine<T> {
         self.queue.shrink_to(KEPT_CAPACITY);
         self.pending.shrink(KEPT_CAPACITY);
         self.outputs.shrink_to(KEPT_CAPACITY);
+        if self.room.capacity() > KEPT_ROOM {
+            self.room = BytesMut::new();
+        }
     }
 
     /// Something came from the server.

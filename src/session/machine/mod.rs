@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::auth::Auth;
 use super::backoff::{Backoff, Random};
@@ -202,6 +202,9 @@ pub struct SessionMachine<T> {
     /// Requests not yet written.
     queue: VecDeque<(T, Request)>,
     pending: Pending<T>,
+    /// Room for the next transmission: what the last one took, once it is
+    /// written.
+    room: BytesMut,
     /// A ConnectRequest that is to be written.
     greeting: Option<Bytes>,
     /// Transmitted bytes are not all written yet.
@@ -240,6 +243,7 @@ impl<T> SessionMachine<T> {
             last_zxid_seen: 0,
             queue: VecDeque::new(),
             pending: Pending::new(),
+            room: BytesMut::new(),
             greeting: None,
             writing: false,
             heartbeat_due: false,

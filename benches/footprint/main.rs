@@ -1,0 +1,147 @@
+//! What the library takes: heap for an idle session, allocations for an acquire
+//! and release, and how often an idle session wakes its process.
+//!
+//! ```text
+//! cargo bench --bench footprint -- [--json] [--server embedded]
+//! cargo bench --bench footprint -- cycles N    only so many, for a profiler
+//! ```
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    reason = "a measurement fails by panicking, and shares files with another"
+)]
+
+#[path = "../limit/counting.rs"]
+mod counting;
+#[path = "../limit/servers.rs"]
+mod servers;
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+use std::env;
+use std::fs;
+use std::time::Duration;
+
+use servers::Server;
+use zklock::{Lock, Session};
+
+const SESSIONS: usize = 1_000;
+const CYCLES: u64 = 1_000;
+/// An acquire and release: create, getChildren, exists, delete.
+const REQUESTS: f64 = 4.0;
+/// What is idle is watched for so many session timeouts.
+const TIMEOUTS: u32 = 3;
+const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
+
+fn main() {
+    if servers::serve_if_asked() {
+        return;
+    }
+    let args: Vec<String> = env::args().skip(1).collect();
+    let has = |name: &str| args.iter().any(|arg| arg == name);
+    let cycles = args.iter().position(|arg| arg == "cycles");
+    let server = Server::start(has("embedded") || cycles.is_some());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let address = server.address();
+    runtime.block_on(async {
+        if let Some(index) = cycles {
+            return run_cycles(&address, args[index + 1].parse().unwrap()).await;
+        }
+        let print = Printer {
+            json: has("--json"),
+        };
+        allocations(&address, &print).await;
+        wake_ups(&address, &print).await;
+        heap(&address, &print).await;
+    });
+}
+
+struct Printer {
+    json: bool,
+}
+
+impl Printer {
+    fn line(&self, what: &str, value: f64, limit: f64) {
+        if self.json {
+            println!(r#"{{"measure":"{what}","value":{value:.2},"budget":{limit}}}"#);
+        } else {
+            // The heartbeats of the time are in what is counted.
+            let missed = if value > limit * 1.01 { "  MISSED" } else { "" };
+            println!("{what:<44} {value:>9.1}  <= {limit}{missed}");
+        }
+    }
+}
+
+async fn run_cycles(address: &str, count: u64) {
+    let session = Session::connect(address).await.unwrap();
+    let lock = Lock::new(&session, "/cycles").unwrap();
+    for _ in 0..count {
+        lock.acquire().await.unwrap().release().await.unwrap();
+    }
+    session.close().await;
+}
+
+async fn allocations(address: &str, print: &Printer) {
+    let session = Session::connect(address).await.unwrap();
+    let lock = Lock::new(&session, "/allocations").unwrap();
+    let mut before = 0;
+    for cycle in 0..2 * CYCLES {
+        if cycle == CYCLES {
+            before = counting::allocations();
+        }
+        lock.acquire().await.unwrap().release().await.unwrap();
+    }
+    let each = (counting::allocations() - before) as f64 / CYCLES as f64;
+    print.line("allocations per request", each / REQUESTS, 2.0);
+    print.line("allocations per acquire and release", each, 2.0 * REQUESTS);
+    session.close().await;
+}
+
+/// How often this thread goes to sleep, and so is woken, with an idle session.
+async fn wake_ups(address: &str, print: &Printer) {
+    let builder = Session::builder(address).session_timeout(SESSION_TIMEOUT);
+    let session = builder.connect().await.unwrap();
+    tokio::time::sleep(SESSION_TIMEOUT / 6).await;
+    let before = sleeps();
+    tokio::time::sleep(SESSION_TIMEOUT * TIMEOUTS).await;
+    let each = (sleeps() - before) as f64 / f64::from(TIMEOUTS);
+    print.line("wake-ups per session timeout", each, 12.0);
+    let a_minute = each * 60.0 / SESSION_TIMEOUT.as_secs_f64();
+    print.line("wake-ups a minute, timeout of 6 s", a_minute, 120.0);
+    session.close().await;
+}
+
+fn sleeps() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let mut lines = status.lines();
+    let count = lines.find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.unwrap().trim().parse().unwrap()
+}
+
+async fn heap(address: &str, print: &Printer) {
+    let mut sessions = Vec::with_capacity(SESSIONS);
+    let before = counting::live_bytes();
+    for _ in 0..SESSIONS {
+        let builder = Session::builder(address).session_timeout(SESSION_TIMEOUT);
+        sessions.push(builder.connect().await.unwrap());
+    }
+    // Each has had heartbeats by then.
+    tokio::time::sleep(SESSION_TIMEOUT / 2).await;
+    let each = (counting::live_bytes() - before) as f64 / SESSIONS as f64;
+    print.line("heap per idle session, bytes", each, 3.0 * 1024.0);
+    for session in &sessions {
+        session.close().await;
+    }
+}
