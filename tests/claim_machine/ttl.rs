@@ -399,41 +399,6 @@ fn a_place_that_is_being_looked_for_is_no_news_of_who_is_ahead() {
 }
 
 #[test]
-fn the_evidence_that_a_grant_waited_for_does_not_lengthen_its_ttl() {
-    let mut client = Client::connected();
-    client.acquire_with("/l", |request| request.metadata.ttl = Some(TTL));
-    client.batch();
-    let czxid = client.created(4);
-    client.listed([OTHER, "#1:4"]);
-    client.batch();
-    client.seen(czxid);
-    client.refused(ErrorCode::NoAuth);
-    client.batch();
-    client.listed([OTHER, "#1:4"]);
-    client.advance(BEAT * 5);
-    let lease = client.lease();
-    client.event(EventType::NodeChildrenChanged, "/l");
-    client.expect(["list /l watch"]);
-    while client.now < lease {
-        client.event(EventType::NodeDeleted, "/elsewhere");
-        client.advance_in_silence((BEAT / 2).min(lease - client.now));
-        client.transmit();
-    }
-    client.listed(["#1:4"]);
-    client.expect_notices([]);
-    client.answer_heartbeat();
-    while client.lease() <= client.now {
-        client.advance(BEAT / 2);
-    }
-    let until = Some(lease + TTL);
-    let granted = client.notices();
-    assert!(
-        matches!(granted[..], [Notice::Granted { until: at, .. }] if at == until),
-        "{granted:?} is not until {until:?}"
-    );
-}
-
-#[test]
 fn a_claim_that_is_told_of_late_counts_its_ttl_from_the_grant() {
     let mut client = Client::connected();
     client.acquire_with("/l", |request| request.metadata.ttl = Some(TTL));
