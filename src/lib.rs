@@ -59,9 +59,12 @@ pub use lock::{
     QueueError, ReleaseError, StaleToken,
 };
 pub use proto::{Acl, ErrorCode, PathError, Perms, ZnodePath};
-pub use session::{Cause, Heartbeat, SessionLost, SessionStats, Stopped};
+pub use session::{Cause, Heartbeat, SessionLost, SessionStats, Stopped, TlsError};
 #[cfg(feature = "tokio")]
 pub use session::{ConnectError, SessionState, SessionStates};
+/// The TLS library, of the version that [`SessionBuilder::tls`] takes.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
 
 /// A ZooKeeper session on which locks live; see [`session::Session`].
 #[cfg(feature = "tokio")]
