@@ -269,6 +269,26 @@ fn the_attempt_that_the_connect_timeout_ends_is_named_too() {
 }
 
 #[test]
+fn an_attempt_cut_short_by_the_connect_timeout_hides_no_earlier_failure() {
+    let mut impatient = config("a");
+    impatient.connect_timeout = ATTEMPT / 2;
+    let mut session = Session::dialing(impatient);
+    session.actions();
+    session.io(refused());
+    session.dial();
+    while session.machine.deadline().is_some() {
+        session.step();
+    }
+    let Some(SessionEvent::Stopped(Stopped::ConnectTimedOut { attempts, failures })) =
+        session.events().pop()
+    else {
+        panic!("not stopped by the connect timeout");
+    };
+    assert_eq!(attempts, 2);
+    assert_eq!(failures[0].1.to_string(), "connection refused");
+}
+
+#[test]
 fn a_server_that_hangs_up_on_the_handshake_may_expect_tls() {
     let reset = Cause::Io(ErrorKind::ConnectionReset, "reset".into());
     for cause in [Cause::ClosedByServer, reset] {
