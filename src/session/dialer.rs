@@ -71,6 +71,13 @@ impl Dialer {
         let dial = self.tls.over(dial, server);
         dial
     }
+
+    /// What the end of a connection means, if it was made here.
+    pub(super) fn explain(&self, cause: Cause) -> Cause {
+        #[cfg(feature = "tls")]
+        let cause = self.tls.explain(cause);
+        cause
+    }
 }
 
 /// So long an address has to accept before the next one is tried.

@@ -36,18 +36,30 @@ impl Tls {
         Box::pin(async move {
             let of_host = || ServerName::try_from(host.host().to_owned()).ok();
             let name = name.or_else(of_host).ok_or(TlsError::BadName)?;
-            let has_certificate = config.client_auth_cert_resolver.has_certs();
             let stream = dialing.await?;
             match TlsConnector::from(config).connect(name, stream).await {
                 Ok(stream) => Ok(Box::new(stream) as Box<dyn Stream>),
-                Err(error) => Err(failed(error, has_certificate)),
+                Err(error) => Err(in_handshake(error)),
             }
         })
+    }
+
+    /// What a cause means to a client of this configuration. A server refuses in
+    /// the same words a certificate and the lack of one.
+    pub(super) fn explain(&self, cause: Cause) -> Cause {
+        match (cause, &self.config) {
+            (Cause::Tls(TlsError::ClientCertificateRefused(_)), Some(config))
+                if !config.client_auth_cert_resolver.has_certs() =>
+            {
+                TlsError::NoClientCertificate.into()
+            }
+            (cause, _) => cause,
+        }
     }
 }
 
 /// Why a handshake failed.
-fn failed(error: io::Error, has_certificate: bool) -> Cause {
+fn in_handshake(error: io::Error) -> Cause {
     match Cause::from(error) {
         Cause::ClosedByServer
         | Cause::Io(
@@ -56,9 +68,6 @@ fn failed(error: io::Error, has_certificate: bool) -> Cause {
             | io::ErrorKind::BrokenPipe,
             _,
         ) => TlsError::Closed.into(),
-        Cause::Tls(TlsError::ClientCertificateRefused(_)) if !has_certificate => {
-            TlsError::NoClientCertificate.into()
-        }
         cause => cause,
     }
 }
@@ -103,8 +112,20 @@ fn of_certificate(error: &CertificateError) -> TlsError {
             presented,
         } => TlsError::WrongName {
             expected: expected.to_str().into(),
-            presented: presented.join(", ").into(),
+            presented: names(presented).into(),
         },
         error => TlsError::BadCertificate(error.to_string().into()),
+    }
+}
+
+/// Without what rustls puts around each, as in `DnsName("zk.example")`.
+fn names(presented: &[String]) -> String {
+    let bare = |name: &String| match name.split_once('(') {
+        Some((_, rest)) => rest.trim_end_matches(')').trim_matches('"').to_owned(),
+        None => name.clone(),
+    };
+    match presented {
+        [] => "no name".to_owned(),
+        names => names.iter().map(bare).collect::<Vec<_>>().join(", "),
     }
 }
