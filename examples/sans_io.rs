@@ -22,7 +22,7 @@ use zklock::lock::{
 };
 use zklock::proto::{DEFAULT_MAX_FRAME, FrameReader};
 use zklock::session::{Action, Cause, Engine, Heartbeat, Io, SessionConfig, Timestamp};
-use zklock::{Acl, ZnodePath};
+use zklock::{Acl, PathError, ZnodePath};
 
 const ATTEMPT: Duration = Duration::from_secs(1);
 
@@ -207,21 +207,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         seed: std::process::id().into(),
     });
     let id = AcquisitionId(1);
-    let anyone: Arc<[Acl]> = [Acl::world_anyone()].into();
-    let lock = LockSpec {
-        id: LockId(1),
-        path: ZnodePath::new("/examples/sans_io")?,
-        dialect: Dialect::default(),
-        acl: Arc::clone(&anyone),
-        parent_acl: anyone,
-    };
-    let request = AcquireRequest {
-        id,
-        lock: Arc::new(lock),
-        metadata: Metadata::default(),
-        deadline: client.now() + 20 * ATTEMPT,
-        waits: true,
-    };
+    let request = request(id, client.now() + 20 * ATTEMPT)?;
     client
         .engine
         .command(Command::Acquire(request), client.now());
@@ -252,4 +238,22 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     client.engine.close(client.now());
     client.run(Timestamp::MAX);
     Ok(())
+}
+
+fn request(id: AcquisitionId, deadline: Timestamp) -> Result<AcquireRequest, PathError> {
+    let anyone: Arc<[Acl]> = [Acl::world_anyone()].into();
+    let lock = LockSpec {
+        id: LockId(1),
+        path: ZnodePath::new("/examples/sans_io")?,
+        dialect: Dialect::default(),
+        acl: Arc::clone(&anyone),
+        parent_acl: anyone,
+    };
+    Ok(AcquireRequest {
+        id,
+        lock: Arc::new(lock),
+        metadata: Metadata::default(),
+        deadline,
+        waits: true,
+    })
 }

@@ -9,18 +9,32 @@
     reason = "a test fails by panicking"
 )]
 
+mod support;
+
 use std::env;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use support::becomes_true;
+
+/// Far more than any of them takes.
+const LONG: Duration = Duration::from_secs(60);
 
 /// The lines that an example prints, numbers as `#`.
 fn lines(example: &str) -> Vec<String> {
     let tests = env::current_exe().unwrap();
     let folder = tests.parent().unwrap().parent().unwrap().join("examples");
-    let output = Command::new(folder.join(example)).output();
-    let output = output.expect("`cargo test` builds the examples; with --test, build them first");
-    let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{example}: {errors}");
-    let text = String::from_utf8(output.stdout).unwrap();
+    let mut process = Command::new(folder.join(example))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("`cargo test` builds the examples; with --test, build them first");
+    if !becomes_true(LONG, || process.try_wait().unwrap().is_some()) {
+        process.kill().unwrap();
+    }
+    let output = process.wait_with_output().unwrap();
+    let [text, errors] = [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+    assert!(output.status.success(), "{example}: {text}{errors}");
     text.lines().map(without_numbers).collect()
 }
 
