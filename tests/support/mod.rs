@@ -20,12 +20,16 @@
     reason = "a helper of tests fails by panicking"
 )]
 
+#[cfg(feature = "tls")]
+pub(crate) mod certificates;
 pub(crate) mod ensemble;
 pub(crate) mod model;
 pub(crate) mod other_clients;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scripted;
+#[cfg(feature = "tls")]
+pub(crate) mod secure;
 #[cfg(feature = "tokio")]
 pub(crate) mod server;
 pub(crate) mod txn_log;

@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issu
 use zklock::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zklock::rustls::{ClientConfig, RootCertStore};
 
-use crate::support::random;
+use super::random;
 
 /// Someone who issues certificates.
 pub(crate) struct Authority {

@@ -9,26 +9,23 @@
     reason = "a test fails by panicking"
 )]
 
-mod certificates;
-#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use support::free_port;
+use support::certificates::Authority;
 use support::proxy::Proxy;
 use support::raw::RawClient;
+use support::secure::Secure;
 use support::zookeeper::ZooKeeper;
 use zklock::embedded::EmbeddedServer;
 use zklock::rustls::ClientConfig;
 use zklock::session::Stopped;
 use zklock::{Cause, ConnectError, Guard, Lock, Session, SessionState, TlsError};
-
-use certificates::{Authority, Identity};
 
 /// Far more than any step takes; a test that waits so long has failed.
 const LONG: Duration = Duration::from_secs(30);
@@ -41,65 +38,6 @@ const TLS_1_3: [(&str, &str); 2] = [
     ("ssl.protocol", "TLSv1.3"),
     ("ssl.ciphersuites", "TLS_AES_128_GCM_SHA256"),
 ];
-
-/// A real server with a port for TLS beside its plain one.
-struct Secure {
-    server: ZooKeeper,
-    port: u16,
-    authority: Authority,
-}
-
-impl Secure {
-    /// It has this certificate, and what `zoo.cfg` says besides.
-    fn start(authority: Authority, identity: &Identity, properties: &[(&str, &str)]) -> Self {
-        let port = free_port();
-        let defaults = [
-            (
-                "serverCnxnFactory",
-                "org.apache.zookeeper.server.NettyServerCnxnFactory",
-            ),
-            ("secureClientPort", &port.to_string()),
-            ("secureClientPortAddress", "127.0.0.1"),
-            ("ssl.keyStore.type", "PEM"),
-            ("ssl.keyStore.location", "key.pem"),
-            ("ssl.trustStore.type", "PEM"),
-            ("ssl.trustStore.location", "trust.pem"),
-        ];
-        let properties = defaults.iter().chain(properties);
-        let builder = properties.fold(ZooKeeper::builder(), |builder, (key, value)| {
-            builder.property(key, value)
-        });
-        let server = builder
-            .file("key.pem", identity.pem())
-            .file("trust.pem", authority.pem())
-            .start();
-        Self {
-            server,
-            port,
-            authority,
-        }
-    }
-
-    /// One that asks for client certificates, with a certificate for
-    /// `localhost` and its address. Shared by all tests.
-    fn shared() -> &'static Self {
-        static SERVER: LazyLock<Secure> = LazyLock::new(|| {
-            let authority = Authority::new();
-            let identity = authority.issue(&["localhost", "127.0.0.1"]);
-            Secure::start(authority, &identity, &[])
-        });
-        &SERVER
-    }
-
-    fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// A client with a certificate that the server trusts.
-    fn client(&self) -> Arc<ClientConfig> {
-        self.authority.client(Some(&self.authority.issue(&[])))
-    }
-}
 
 async fn connect(address: &str, config: Arc<ClientConfig>) -> Session {
     let builder = Session::builder(address).tls(config).connect_timeout(LONG);
