@@ -29,6 +29,9 @@
 //! The feature `embedded` adds the module of that name: a ZooKeeper server in
 //! memory for tests and simulations, a machine too, built on the codec alone. With
 //! `tokio` there is a task that drives it.
+//!
+//! The feature `tls` encrypts sessions by rustls, with the cryptography that the
+//! program chooses: `SessionBuilder::tls` has an example.
 
 #![cfg_attr(
     not(test),
