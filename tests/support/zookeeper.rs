@@ -235,9 +235,8 @@ impl Builder {
             let port = free_port();
             let folder = Folder::create();
             folder.write_configuration(port, &self.properties);
-            for (name, text) in &self.files {
-                folder.write(name, text);
-            }
+            let files = self.files.iter();
+            files.for_each(|(name, text)| folder.write(name, text));
             match launch(&folder, port) {
                 Ok(process) => {
                     let process = Some(process);
@@ -412,8 +411,7 @@ fn contains_server(folder: &Path) -> bool {
     })
 }
 
-/// The manifest of Debian's `zookeeper.jar` names all it needs but a logger, and
-/// half of Netty, which it needs for TLS.
+/// The manifest of Debian's `zookeeper.jar` lacks a logger and half of Netty.
 fn debian_jars() -> Vec<PathBuf> {
     let server = Path::new(DEBIAN_JARS).join("zookeeper.jar");
     let exists = server.exists();
