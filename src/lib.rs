@@ -29,6 +29,9 @@
 //! The feature `embedded` adds the module of that name: a ZooKeeper server in
 //! memory for tests and simulations, a machine too, built on the codec alone. With
 //! `tokio` there is a task that drives it.
+//!
+//! The feature `tls` encrypts sessions by rustls, with the cryptography that the
+//! program chooses: `SessionBuilder::tls` has an example.
 
 #![cfg_attr(
     not(test),
@@ -59,9 +62,12 @@ pub use lock::{
     QueueError, ReleaseError, StaleToken,
 };
 pub use proto::{Acl, ErrorCode, PathError, Perms, ZnodePath};
-pub use session::{Cause, Heartbeat, SessionLost, SessionStats, Stopped};
+pub use session::{Cause, Heartbeat, SessionLost, SessionStats, Stopped, TlsError};
 #[cfg(feature = "tokio")]
 pub use session::{ConnectError, SessionState, SessionStates};
+/// The TLS library, of the version that [`SessionBuilder::tls`] takes.
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
 
 /// A ZooKeeper session on which locks live; see [`session::Session`].
 #[cfg(feature = "tokio")]

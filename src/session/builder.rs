@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::{ClientConfig, pki_types::ServerName};
 
 use super::auth::Auth;
 use super::clock::Clock;
@@ -39,6 +41,7 @@ use crate::trace::Span;
 /// | [`add_auth`](Self::add_auth) | none |
 /// | [`heartbeat`](Self::heartbeat) | [`Heartbeat::Sync`] |
 /// | [`dial_with`](Self::dial_with) | TCP |
+#[cfg_attr(feature = "tls", doc = "| [`tls`](Self::tls) | none |")]
 /// | [`follow_tokio_time`](Self::follow_tokio_time) | no |
 #[must_use = "a session is there once `connect` was awaited"]
 pub struct SessionBuilder<R> {
@@ -69,7 +72,7 @@ impl<R> SessionBuilder<R> {
             max_frame: DEFAULT_MAX_FRAME,
             auth: Vec::new(),
             heartbeat: Heartbeat::Sync,
-            dialer: Dialer::Tcp,
+            dialer: Dialer::tcp(),
             tokio_time: false,
             recipe: PhantomData,
         }
@@ -114,8 +117,8 @@ impl<R> SessionBuilder<R> {
         self
     }
 
-    /// Makes connections by `dial` instead of by TCP: over an encrypted channel,
-    /// or to something in memory. It is called for one server after the other,
+    /// Makes connections by `dial` instead of by TCP: through a tunnel, or to
+    /// something in memory. It is called for one server after the other,
     /// and may give back any stream of bytes. The future is dropped when the
     /// session needs it no more, or it takes too long.
     pub fn dial_with<F, D, S>(mut self, dial: F) -> Self
@@ -124,7 +127,60 @@ impl<R> SessionBuilder<R> {
         D: Future<Output = io::Result<S>> + Send + 'static,
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        self.dialer = Dialer::other(dial);
+        self.dialer.dial_with(dial);
+        self
+    }
+
+    /// Encrypts every connection by TLS. `config` says whom to trust, and which
+    /// certificate to show to servers that ask for one, as ZooKeeper's do unless
+    /// `ssl.clientAuth` tells them otherwise.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    ///
+    /// use zklock::Session;
+    /// use zklock::rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+    /// use zklock::rustls::{ClientConfig, RootCertStore};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut trusted = RootCertStore::empty();
+    /// for issuer in CertificateDer::pem_file_iter("ca.pem")? {
+    ///     trusted.add(issuer?)?;
+    /// }
+    /// let own = CertificateDer::pem_file_iter("client.pem")?.collect::<Result<_, _>>()?;
+    /// let key = PrivateKeyDer::from_pem_file("client.key")?;
+    /// let config = ClientConfig::builder()
+    ///     .with_root_certificates(trusted)
+    ///     .with_client_auth_cert(own, key)?;
+    ///
+    /// let session = Session::builder("zk1:2281,zk2:2281").tls(Arc::new(config));
+    /// let session = session.connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A server's certificate must be for its host in the connect string, a name
+    /// or an address, unless [`tls_server_name`](Self::tls_server_name) says
+    /// another. There is no way back to plain text: with a server that does not
+    /// speak TLS there is no session. What goes wrong is told as a
+    /// [`TlsError`](super::TlsError).
+    ///
+    /// The cryptography is for the program to choose: it needs a provider of
+    /// rustls among its own dependencies, such as
+    /// `rustls = { version = "0.23", default-features = false, features = ["ring"] }`.
+    /// TLS 1.2 is enabled, since ZooKeeper 3.8 speaks nothing newer unless its
+    /// `ssl.protocol` says so.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, config: Arc<ClientConfig>) -> Self {
+        self.dialer.tls.config = Some(config);
+        self
+    }
+
+    /// The name to find in every server's certificate in place of its host in
+    /// the connect string.
+    #[cfg(feature = "tls")]
+    pub fn tls_server_name(mut self, name: ServerName<'static>) -> Self {
+        self.dialer.tls.name = Some(name);
         self
     }
 

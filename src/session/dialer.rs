@@ -1,4 +1,5 @@
-//! How connections are made: by TCP, or as the one who makes a session says.
+//! How connections are made: by TCP, or as the one who makes a session says;
+//! and whether there is TLS on top.
 
 use std::future::Future;
 use std::io;
@@ -12,6 +13,8 @@ use tokio::time::timeout;
 
 use super::connect_string::Server;
 use super::state::Cause;
+#[cfg(feature = "tls")]
+use super::tls::Tls;
 
 /// Any ordered byte stream will do.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -22,34 +25,58 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) type Dialing = Pin<Box<dyn Future<Output = Result<Box<dyn Stream>, Cause>> + Send>>;
 
 /// Makes connections to servers.
-pub(super) enum Dialer {
+pub(super) struct Dialer {
+    route: Route,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Tls,
+}
+
+enum Route {
     Tcp,
     Other(Arc<dyn Fn(Server) -> Dialing + Send + Sync>),
 }
 
 impl Dialer {
-    pub(super) fn other<F, D, S>(dial: F) -> Self
+    pub(super) const fn tcp() -> Self {
+        Self {
+            route: Route::Tcp,
+            #[cfg(feature = "tls")]
+            tls: Tls::none(),
+        }
+    }
+
+    pub(super) fn dial_with<F, D, S>(&mut self, dial: F)
     where
         F: Fn(Server) -> D + Send + Sync + 'static,
         D: Future<Output = io::Result<S>> + Send + 'static,
         S: Stream + 'static,
     {
-        Self::Other(Arc::new(move |server| {
+        self.route = Route::Other(Arc::new(move |server| {
             let dialing = dial(server);
             Box::pin(async move {
                 let stream: Box<dyn Stream> = Box::new(dialing.await?);
                 Ok(stream)
             })
-        }))
+        }));
     }
 
     /// Begins to connect; in each round to another of a server's addresses
     /// first.
     pub(super) fn dial(&self, server: Server, round: usize) -> Dialing {
-        match self {
-            Self::Tcp => Box::pin(dial_tcp(server, round)),
-            Self::Other(dial) => dial(server),
-        }
+        let dial = match &self.route {
+            Route::Tcp => Box::pin(dial_tcp(server.clone(), round)),
+            Route::Other(dial) => dial(server.clone()),
+        };
+        #[cfg(feature = "tls")]
+        let dial = self.tls.over(dial, server);
+        dial
+    }
+
+    /// What the end of a connection means, if it was made here.
+    pub(super) fn explain(&self, cause: Cause) -> Cause {
+        #[cfg(feature = "tls")]
+        let cause = self.tls.explain(cause);
+        cause
     }
 }
 

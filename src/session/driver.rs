@@ -161,7 +161,7 @@ impl<R: Recipe> Driver<R> {
 
     fn hang_up(&mut self, cause: Cause) -> Io {
         self.link = Link::Down;
-        Io::Disconnected(cause)
+        Io::Disconnected(self.surroundings.dialer.explain(cause))
     }
 
     fn tell(&mut self, io: Io) {

@@ -18,6 +18,7 @@ mod state;
 mod stats;
 mod time;
 mod timers;
+mod tls_error;
 
 #[cfg(feature = "tokio")]
 mod builder;
@@ -31,6 +32,8 @@ mod driver;
 mod handle;
 #[cfg(feature = "tokio")]
 mod inbox;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "tokio")]
 mod transport;
 
@@ -43,6 +46,7 @@ pub use machine::{Input, Misuse, Outcome, Output, SessionConfig, SessionMachine}
 pub use state::{Cause, SessionEvent, SessionLost, Stopped};
 pub use stats::SessionStats;
 pub use time::Timestamp;
+pub use tls_error::TlsError;
 
 #[cfg(feature = "tokio")]
 pub use builder::{ConnectError, SessionBuilder};

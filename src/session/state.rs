@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connect_string::Server;
+use super::tls_error::TlsError;
 use crate::proto::{DecodeError, ErrorCode, FrameError};
 
 /// A change in the life of a session, as the machine reports it.
@@ -123,7 +124,12 @@ pub enum Cause {
     Io(io::ErrorKind, Arc<str>),
     /// The server closed the connection without a word.
     ClosedByServer,
-    /// No TCP connection came about in the time of one attempt.
+    /// The server closed the connection instead of answering the handshake, as
+    /// one does that is not serving yet, and one whose port expects TLS.
+    ClosedInHandshake,
+    /// No TLS connection came about, or it broke.
+    Tls(TlsError),
+    /// No connection came about in the time of one attempt.
     DialTimedOut,
     /// No answer to the handshake came in the time of one attempt.
     HandshakeTimedOut,
@@ -149,10 +155,20 @@ pub enum Cause {
 
 impl From<io::Error> for Cause {
     fn from(error: io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(error) = super::tls::find(&error) {
+            return error.into();
+        }
         match error.kind() {
             io::ErrorKind::UnexpectedEof => Self::ClosedByServer,
             kind => Self::Io(kind, error.to_string().into()),
         }
+    }
+}
+
+impl From<TlsError> for Cause {
+    fn from(error: TlsError) -> Self {
+        Self::Tls(error)
     }
 }
 
@@ -175,7 +191,12 @@ impl fmt::Display for Cause {
             Self::Io(io::ErrorKind::ConnectionRefused, _) => f.write_str("connection refused"),
             Self::Io(_, error) => f.write_str(error),
             Self::ClosedByServer => f.write_str("the server closed the connection"),
-            Self::DialTimedOut => f.write_str("no TCP connection in time"),
+            Self::ClosedInHandshake => f.write_str(
+                "the server closed the connection without an answer to the handshake; \
+                 it may not be serving yet, or its port may expect TLS",
+            ),
+            Self::Tls(error) => error.fmt(f),
+            Self::DialTimedOut => f.write_str("no connection in time"),
             Self::HandshakeTimedOut => f.write_str("connected, but no answer to the handshake"),
             Self::Silent => f.write_str("the server stopped answering"),
             Self::Frame(error) => error.fmt(f),

@@ -22,13 +22,15 @@ pub(super) enum Timer {
 }
 
 impl Timer {
+    /// Of those due at once, the first comes first: an attempt that is cut short
+    /// by the connect timeout has not failed.
     const ALL: [Self; 7] = [
         Self::Dial,
+        Self::Connect,
         Self::Attempt,
         Self::Heartbeat,
         Self::Silence,
         Self::SessionEnd,
-        Self::Connect,
         Self::Close,
     ];
 }

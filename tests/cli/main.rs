@@ -20,4 +20,5 @@ mod running;
 mod serve;
 mod signals;
 mod status;
+mod tls;
 mod unreachable;

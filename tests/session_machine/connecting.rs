@@ -1,5 +1,6 @@
 //! Which server is dialed, when, and for how long.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use zklock::proto::ErrorCode;
@@ -17,10 +18,7 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(1);
 
 fn refused() -> Io {
-    Io::Disconnected(Cause::Io(
-        std::io::ErrorKind::ConnectionRefused,
-        "refused".into(),
-    ))
+    Io::Disconnected(Cause::Io(ErrorKind::ConnectionRefused, "refused".into()))
 }
 
 /// The server that was dialed last.
@@ -248,7 +246,7 @@ fn a_first_session_must_come_within_the_connect_timeout() {
         .collect();
     assert_eq!(failures.len(), 2);
     assert!(failures.contains(&("a", "connection refused".into())));
-    assert!(failures.contains(&("b", "no TCP connection in time".into())));
+    assert!(failures.contains(&("b", "no connection in time".into())));
 }
 
 #[test]
@@ -268,6 +266,49 @@ fn the_attempt_that_the_connect_timeout_ends_is_named_too() {
     };
     assert_eq!(failures.len(), 1);
     assert_eq!(failures[0].1, Cause::HandshakeTimedOut);
+}
+
+#[test]
+fn an_attempt_cut_short_by_the_connect_timeout_hides_no_earlier_failure() {
+    let mut impatient = config("a");
+    impatient.connect_timeout = ATTEMPT / 2;
+    let mut session = Session::dialing(impatient);
+    session.actions();
+    session.io(refused());
+    session.dial();
+    while session.machine.deadline().is_some() {
+        session.step();
+    }
+    let Some(SessionEvent::Stopped(Stopped::ConnectTimedOut { attempts, failures })) =
+        session.events().pop()
+    else {
+        panic!("not stopped by the connect timeout");
+    };
+    assert_eq!(attempts, 2);
+    assert_eq!(failures[0].1.to_string(), "connection refused");
+}
+
+#[test]
+fn a_server_that_hangs_up_on_the_handshake_may_expect_tls() {
+    let reset = Cause::Io(ErrorKind::ConnectionReset, "reset".into());
+    for cause in [Cause::ClosedByServer, reset] {
+        let mut session = Session::dialing(config("a"));
+        while session.machine.deadline().is_some() {
+            match session.actions().pop() {
+                Some(Action::Dial(_)) => {
+                    session.connect();
+                    session.io(Io::Disconnected(cause.clone()));
+                }
+                _ => session.step(),
+            }
+        }
+        let Some(SessionEvent::Stopped(Stopped::ConnectTimedOut { failures, .. })) =
+            session.events().pop()
+        else {
+            panic!("not stopped by the connect timeout");
+        };
+        assert_eq!(failures[0].1, Cause::ClosedInHandshake);
+    }
 }
 
 #[test]

@@ -21,6 +21,8 @@
 )]
 
 mod acks;
+#[cfg(feature = "tls")]
+pub(crate) mod certificates;
 pub(crate) mod ensemble;
 mod frame_splitter;
 pub(crate) mod model;
@@ -28,6 +30,8 @@ pub(crate) mod other_clients;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scripted;
+#[cfg(feature = "tls")]
+pub(crate) mod secure;
 #[cfg(feature = "tokio")]
 pub(crate) mod server;
 pub(crate) mod txn_log;

@@ -65,6 +65,8 @@ pub(crate) struct ZooKeeper {
 pub(crate) struct Builder {
     /// Lines of `zoo.cfg`; of two with one key the later counts.
     properties: Vec<(String, String)>,
+    /// Files beside it, by their names.
+    files: Vec<(String, String)>,
 }
 
 impl ZooKeeper {
@@ -92,7 +94,10 @@ impl ZooKeeper {
         let properties = defaults
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
-        Builder { properties }
+        Builder {
+            properties,
+            files: Vec::new(),
+        }
     }
 
     /// Where clients connect: `127.0.0.1:PORT`.
@@ -212,6 +217,12 @@ impl Builder {
         self
     }
 
+    /// A file in the folder that the server runs in.
+    pub(crate) fn file(mut self, name: &str, text: String) -> Self {
+        self.files.push((name.to_owned(), text));
+        self
+    }
+
     /// Starts the server and waits until it serves.
     ///
     /// # Panics
@@ -224,6 +235,8 @@ impl Builder {
             let port = free_port();
             let folder = Folder::create();
             folder.write_configuration(port, &self.properties);
+            let files = self.files.iter();
+            files.for_each(|(name, text)| folder.write(name, text));
             match launch(&folder, port) {
                 Ok(process) => {
                     let process = Some(process);
@@ -304,8 +317,12 @@ impl Folder {
             ("log4j.properties", LOG4J),
         ];
         for (name, text) in files {
-            fs::write(self.path.join(name), text).expect("write the server's configuration");
+            self.write(name, text);
         }
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path.join(name), text).expect("write the server's configuration");
     }
 
     /// What the server has printed since its last start.
@@ -356,7 +373,8 @@ fn server_command(folder: &Folder, heap: &str, main_class: &str) -> Command {
         .arg("-cp")
         .arg(class_path(folder))
         .arg(main_class)
-        .arg(folder.path.join("zoo.cfg"));
+        .arg(folder.path.join("zoo.cfg"))
+        .current_dir(&folder.path);
     command
 }
 
@@ -393,12 +411,14 @@ fn contains_server(folder: &Path) -> bool {
     })
 }
 
-/// The manifest of Debian's `zookeeper.jar` names all it needs but a logger.
+/// The manifest of Debian's `zookeeper.jar` lacks a logger and half of Netty.
 fn debian_jars() -> Vec<PathBuf> {
     let server = Path::new(DEBIAN_JARS).join("zookeeper.jar");
     let exists = server.exists();
     assert!(exists, "no {}.\n{HOW_TO_INSTALL}", server.display());
-    vec![server, Path::new(DEBIAN_JARS).join("slf4j-simple.jar")]
+    let others = ["slf4j-simple.jar", "netty-codec.jar", "netty-resolver.jar"];
+    let others = others.map(|jar| Path::new(DEBIAN_JARS).join(jar));
+    [server].into_iter().chain(others).collect()
 }
 
 fn java() -> PathBuf {

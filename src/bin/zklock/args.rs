@@ -250,6 +250,25 @@ pub(crate) struct Connection {
     /// digest:user:password. No one but its owner may have access to it.
     #[arg(long, value_name = "FILE")]
     pub(crate) auth_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) tls: Tls,
+}
+
+/// How to encrypt the session, if it is to be. All files are in PEM form.
+#[derive(Debug, Args)]
+pub(crate) struct Tls {
+    /// Encrypt the session, and trust servers whose certificates come from these.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+
+    /// The certificate to show to servers that ask for one.
+    #[arg(long, value_name = "FILE", requires = "tls_ca", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// Its private key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
 }
 
 /// How to say things on standard error.

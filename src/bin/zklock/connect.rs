@@ -8,6 +8,7 @@ use crate::args::Connection;
 use crate::auth;
 use crate::exit::Failure;
 use crate::signals::Signals;
+use crate::tls;
 
 /// How long to look for a server.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,6 +28,9 @@ pub(crate) async fn connect(
         .connect_timeout(connect_timeout);
     if let Some(path) = &connection.auth_file {
         builder = authenticated(builder, auth::read(path)?);
+    }
+    if let Some(config) = tls::config(&connection.tls)? {
+        builder = builder.tls(config);
     }
     Ok(signals.unless(builder.connect()).await??)
 }

@@ -8,7 +8,7 @@
 //! | `exit` | the exit codes, and which error has which |
 //! | `words` | what is said on standard error, as text or JSON |
 //! | `signals`, `terminal` | what may interrupt, and who has the keyboard |
-//! | `connect`, `auth` | the session |
+//! | `connect`, `auth`, `tls` | the session |
 //! | `run`, `waiting`, `supervise`, `deadline`, `child`, `keeper`, `moment` | `zklock run` |
 //! | `status`, `table` | `zklock status` |
 //! | `breaking` | `zklock break` |
@@ -45,6 +45,7 @@ mod status;
 mod supervise;
 mod table;
 mod terminal;
+mod tls;
 mod values;
 mod waiting;
 mod words;

@@ -1,5 +1,6 @@
 //! How connections come and go: dial, handshake, loss, the session's end.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -183,9 +184,11 @@ impl<T> SessionMachine<T> {
         let connection = std::mem::replace(&mut self.connection, Connection::Idle);
         let was_live = matches!(connection, Connection::Live(_));
         match connection {
+            Connection::Handshaking { server, .. } => {
+                self.note_failure(server, in_handshake(cause.clone()));
+            }
             Connection::Live(server)
             | Connection::Authenticating(server)
-            | Connection::Handshaking { server, .. }
             | Connection::Dialing(server) => self.note_failure(server, cause.clone()),
             Connection::Idle | Connection::Stopped => {
                 self.connection = connection;
@@ -325,5 +328,15 @@ impl<T> SessionMachine<T> {
         self.outputs
             .push_back(Output::Session(SessionEvent::Stopped(why)));
         self.complete_all(&Outcome::Closed, &Outcome::Closed);
+    }
+}
+
+/// What an end of the connection means during the handshake.
+fn in_handshake(cause: Cause) -> Cause {
+    match cause {
+        Cause::ClosedByServer | Cause::Io(ErrorKind::ConnectionReset, _) => {
+            Cause::ClosedInHandshake
+        }
+        cause => cause,
     }
 }

@@ -1,0 +1,51 @@
+//! Sessions over TLS, by the files that the flags name.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::harness::ran;
+use crate::support::random;
+use crate::support::secure::Secure;
+
+/// A file that goes when it is dropped.
+struct File(PathBuf);
+
+impl File {
+    fn new(text: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("zklock-{:016x}.pem", random()));
+        fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_command_under_a_lock_over_tls() {
+    let server = Secure::shared();
+    let ca = File::new(&server.authority.pem());
+    let own = File::new(&server.authority.issue(&[]).pem());
+    let address = server.address();
+    let run = ["run", "-s", &address, "--tls-ca", ca.path()];
+    let cert = ["--tls-cert", own.path(), "--tls-key", own.path()];
+    let rest = ["/p", "echo", "under it"];
+    ran(&[&run[..], &cert, &rest].concat()).printed(0, "under it\n");
+    ran(&[&run[..], &rest].concat()).says(69, "asks for a client certificate");
+    ran(&[&run[..3], &rest].concat()).says(69, "its port may expect TLS");
+}
+
+#[test]
+fn files_that_are_no_certificates_are_told_before_anything_is_sent() {
+    let nothing = File::new("nothing\n");
+    let ran = |ca: &str| ran(&["run", "--tls-ca", ca, "/p", "true"]);
+    ran("/nowhere").says(64, "cannot read /nowhere: No such file");
+    ran(nothing.path()).says(64, &format!("no certificate in {}", nothing.path()));
+}
