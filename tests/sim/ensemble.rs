@@ -179,7 +179,8 @@ impl Ensemble {
             latency: plan.latency / 2 + 1,
             tick: plan.tick,
             patience: (plan.tick * dice.pick(&[2, 5, 20])).min(plan.timeout * 5 / 2),
-            polls_at: plan.tick / 2,
+            // Whatever the time at which sessions end.
+            polls_at: dice.below(plan.tick / 2),
             letters: BTreeMap::new(),
             serial: 0,
             outs: VecDeque::new(),

@@ -37,6 +37,7 @@ mod plan;
 mod report;
 mod run;
 mod servers;
+mod siege;
 mod strangers;
 mod users;
 mod world;
