@@ -30,6 +30,7 @@ mod ensemble;
 mod faults;
 mod follower;
 mod leader;
+mod model;
 mod net;
 mod network;
 mod phases;

@@ -211,6 +211,14 @@ impl Servers {
         }
     }
 
+    /// When the leader next asks its followers of whom they have heard.
+    pub(crate) fn next_poll(&self) -> Option<Nanos> {
+        match self {
+            Self::One(_) => None,
+            Self::Three(ensemble) => Some(ensemble.polls_at),
+        }
+    }
+
     pub(crate) fn blow(&mut self, blow: Blow, now: Nanos) {
         if let Self::Three(ensemble) = self {
             ensemble.blow(blow, now);

@@ -89,10 +89,12 @@ impl World {
         self.later(parted, Event::Blow(part));
     }
 
-    /// A poll of the leader's comes after two heartbeats, and its answer never.
+    /// The leader's next poll comes so late that two heartbeats are answered
+    /// after the last one that a poll has told of, and its answer never comes.
     fn poll_late(&mut self, node: usize, lasts: Nanos) {
         let by = self.plan.timeout / 8 + self.dice.below(self.plan.timeout / 8);
-        self.blow(Blow::Lag { node, by });
+        let polled = self.servers.next_poll().unwrap_or(self.now);
+        self.at(polled - 1, Event::Blow(Blow::Lag { node, by }));
         let (up, down) = (true, false);
         let part = Blow::Part {
             node,
@@ -100,8 +102,8 @@ impl World {
             down,
             lasts,
         };
-        let gap = self.dice.below(self.plan.timeout / 3);
-        self.later(gap, Event::Blow(part));
+        let parted = polled + by / 2 + self.dice.below(by / 2);
+        self.at(parted, Event::Blow(part));
     }
 
     pub(crate) fn blow(&mut self, blow: Blow) {
