@@ -56,7 +56,9 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn new(id: usize, plan: &Plan, dice: &mut Dice) -> Self {
-        let rate = 1_000_000 - plan.drift + dice.below(2 * plan.drift + 1);
+        let slowest = 1_000_000 - plan.drift;
+        let any = slowest + dice.below(2 * plan.drift + 1);
+        let rate = dice.pick(&[any, slowest]);
         let clock = Clock::new(0, 1_000_000_000 * (id as u64 + 1), rate);
         Self {
             engine: engine(plan, dice, clock.at(0)),

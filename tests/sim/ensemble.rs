@@ -179,7 +179,11 @@ impl Ensemble {
             latency: plan.latency / 2 + 1,
             tick: plan.tick,
             patience: (plan.tick * dice.pick(&[2, 5, 20])).min(plan.timeout * 5 / 2),
-            polls_at: plan.tick / 2,
+            // Often just before sessions end, which is the worst for a lease.
+            polls_at: match dice.below(2) {
+                0 => dice.below(plan.tick / 2),
+                _ => plan.tick / 2 - dice.below(plan.tick / 8),
+            },
             letters: BTreeMap::new(),
             serial: 0,
             outs: VecDeque::new(),

@@ -57,6 +57,7 @@ impl World {
             | Fault::Orphan
             | Fault::Wrap => return self.strange(fault),
             Fault::Drop => return self.drop_one(),
+            Fault::Siege => return self.besiege(),
             Fault::Isolate | Fault::Lag | Fault::Elect | Fault::Disk => {
                 self.note(|_| format!("fault: {fault:?} for {lasts} ns"));
                 let lasts = lasts.min(self.plan.timeout * 3 / 2);
@@ -137,7 +138,7 @@ impl World {
         }
     }
 
-    fn pause(&mut self, client: usize, lasts: Nanos) -> bool {
+    pub(crate) fn pause(&mut self, client: usize, lasts: Nanos) -> bool {
         if !self.clients[client].runs() {
             return false;
         }

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use zklock::proto::Request;
 
 use crate::clock::Nanos;
-use crate::ensemble::{Ensemble, Entry, Word};
+use crate::ensemble::{Ensemble, Entry, Node, Word};
 use crate::plan::Fault;
 use crate::servers::Port;
+use crate::siege::Blow;
 
 /// The sessions, as the leader knows of them.
 #[derive(Debug)]
@@ -273,11 +274,7 @@ impl Ensemble {
             self.depose(lasts / 2);
             return true;
         }
-        let cut = |node: usize| {
-            let it = &self.nodes[node];
-            it.up.cut_until.max(it.down.cut_until) > now || !it.serves
-        };
-        if (0..self.nodes.len()).any(cut) {
+        if !self.all_are_there() {
             return false;
         }
         let step = 1 + self.dice.index(self.nodes.len() - 1);
@@ -294,6 +291,38 @@ impl Ensemble {
             }
         }
         true
+    }
+
+    /// Only then does one more leave a majority.
+    fn all_are_there(&self) -> bool {
+        let there = |it: &Node| it.up.cut_until.max(it.down.cut_until) <= self.now && it.serves;
+        self.nodes.iter().all(there)
+    }
+
+    /// A part of a siege, if the follower still is one.
+    pub(crate) fn blow(&mut self, blow: Blow, now: Nanos) {
+        self.tick(now);
+        let (Blow::Part { node, .. } | Blow::Lag { node, .. }) = blow else {
+            return;
+        };
+        if self.leader.is_none_or(|leader| leader == node) || !self.all_are_there() {
+            return;
+        }
+        let it = &mut self.nodes[node];
+        match blow {
+            Blow::Part {
+                up, down, lasts, ..
+            } => {
+                for (_, link) in [(up, &mut it.up), (down, &mut it.down)]
+                    .into_iter()
+                    .filter(|(chosen, _)| *chosen)
+                {
+                    link.cut_until = now + lasts;
+                }
+            }
+            Blow::Lag { by, .. } => (it.down.slow, it.down.slow_until) = (by, now + by),
+            Blow::Stop { .. } => {}
+        }
     }
 
     /// All servers drop their clients, and agree on another leader.

@@ -55,10 +55,12 @@ pub(crate) enum Fault {
     Elect,
     /// The servers' disks are slow.
     Disk,
+    /// A holder and its server are cut off from all others.
+    Siege,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 23] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Cut,
         Self::HoleUp,
         Self::HoleDown,
@@ -82,10 +84,14 @@ impl Fault {
         Self::Lag,
         Self::Elect,
         Self::Disk,
+        Self::Siege,
     ];
 
     const fn needs_ensemble(self) -> bool {
-        matches!(self, Self::Isolate | Self::Lag | Self::Elect | Self::Disk)
+        matches!(
+            self,
+            Self::Isolate | Self::Lag | Self::Elect | Self::Disk | Self::Siege
+        )
     }
 }
 
@@ -122,11 +128,17 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn new(dice: &mut Dice) -> Self {
         let servers = dice.pick(&[1, 3]);
+        // Half of those on three servers are there to put the lease to the test.
+        let sieges = servers > 1 && dice.percent(50);
         let timeout = dice.pick(&[1_000_000_000, 2_000_000_000, 6_000_000_000]);
         let faults = Fault::ALL.into_iter();
         let faults = faults.filter(|fault| servers > 1 || !fault.needs_ensemble());
-        let some = dice.pick(&[10, 30, 60]);
-        let drift = dice.pick(&[0, 45_000]);
+        let some = if sieges { 5 } else { dice.pick(&[10, 30, 60]) };
+        let drift = if sieges {
+            45_000
+        } else {
+            dice.pick(&[0, 45_000])
+        };
         // Who removes a holder after its TTL relies on its own clock.
         let ttls = dice.percent(25);
         let faults = faults.filter(|fault| !ttls || *fault != Fault::Jump);
@@ -135,22 +147,38 @@ impl Plan {
             .then(|| dice.pick(&[i32::MAX - 3, i32::MAX - 3, i32::MAX - 70_000, -2]));
         // It is what such a queue is there for.
         let wraps = counter == Some(i32::MAX - 3);
-        let faults = faults.filter(|fault| *fault != Fault::Wrap);
+        let faults = faults.filter(|fault| !matches!(fault, Fault::Wrap | Fault::Siege));
         let mut faults: Vec<_> = faults.filter(|_| dice.percent(some)).collect();
         faults.extend(wraps.then_some(Fault::Wrap));
+        if sieges {
+            faults.extend([Fault::Siege; 4]);
+        }
         Self {
             servers,
             clients: dice.pick(&[2, 3, 3, 4]),
             locks: dice.pick(&[1, 1, 2]),
             timeout,
-            tick: timeout / dice.pick(&[2, 2, 3, 8, 20]),
+            tick: timeout
+                / if sieges {
+                    2
+                } else {
+                    dice.pick(&[2, 2, 3, 8, 20])
+                },
             syncs: servers > 1 || dice.percent(85),
             latency: timeout / dice.pick(&[5000, 200, 30]),
             chopped: dice.pick(&[0, 10, 60]),
             faults,
-            fault_gap: timeout / dice.pick(&[1, 3, 10]),
+            fault_gap: if sieges {
+                timeout
+            } else {
+                timeout / dice.pick(&[1, 3, 10])
+            },
             user_gap: timeout / dice.pick(&[1, 4, 20]),
-            hold: timeout * 2 / dice.pick(&[1, 4, 40]),
+            hold: if sieges {
+                timeout * 3
+            } else {
+                timeout * 2 / dice.pick(&[1, 4, 40])
+            },
             storm: timeout * dice.pick(&[3, 6]),
             drift,
             deadlines: dice.percent(50),

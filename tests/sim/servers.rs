@@ -11,6 +11,7 @@ use crate::dice::Dice;
 use crate::ensemble::Ensemble;
 use crate::plan::{Fault, Plan};
 use crate::report::Counts;
+use crate::siege::Blow;
 
 /// A connection, as its server knows it: which server, and which of its own.
 pub(crate) type Port = (usize, ConnectionId);
@@ -200,6 +201,27 @@ impl Servers {
         match self {
             Self::One(_) => false,
             Self::Three(ensemble) => ensemble.befalls(fault, node, lasts, now),
+        }
+    }
+
+    pub(crate) fn leader(&self) -> Option<usize> {
+        match self {
+            Self::One(_) => None,
+            Self::Three(ensemble) => ensemble.leader,
+        }
+    }
+
+    /// When the leader next asks its followers of whom they have heard.
+    pub(crate) fn next_poll(&self) -> Option<Nanos> {
+        match self {
+            Self::One(_) => None,
+            Self::Three(ensemble) => Some(ensemble.polls_at),
+        }
+    }
+
+    pub(crate) fn blow(&mut self, blow: Blow, now: Nanos) {
+        if let Self::Three(ensemble) = self {
+            ensemble.blow(blow, now);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::phases::Phase;
 use crate::plan::Plan;
 use crate::report::{Counts, History};
 use crate::servers::{Port, Servers};
+use crate::siege::Blow;
 use crate::users::Users;
 
 /// What is going to happen.
@@ -40,11 +41,15 @@ pub(crate) enum Event {
     Leave(zklock::lock::AcquisitionId),
     /// Something goes wrong.
     Fault,
+    Blow(Blow),
     /// What was slow is not any more.
     Heal(u64),
     /// The next part of the schedule.
     Phase(Phase),
 }
+
+/// Many times as many as a schedule has.
+const MOST_STEPS: u64 = 200_000;
 
 pub(crate) struct World {
     pub(crate) now: Nanos,
@@ -136,6 +141,7 @@ impl World {
         let next = event.min(servers).min(wakes).max(self.now);
         self.now = next;
         self.steps += 1;
+        assert!(self.steps < MOST_STEPS, "something is done again and again");
         if event <= next {
             if let Some((_, event)) = self.agenda.pop_first() {
                 self.happens(event);
@@ -164,6 +170,7 @@ impl World {
             Event::User(client) => self.user(client),
             Event::Leave(id) => self.leave(id),
             Event::Fault => self.fault(),
+            Event::Blow(blow) => self.blow(blow),
             Event::Heal(conn) => self.heal(conn),
             Event::Phase(phase) => self.begin_phase(phase),
         }
