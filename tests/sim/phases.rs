@@ -72,7 +72,10 @@ impl World {
             let lease = recipe.claims.lease();
             let idle = recipe.open() == 0 && lease > Some(client.clock.at(self.now));
             let flows = client.clogged <= self.now;
-            sound && flows && idle && client.runs() && client.engine.session().is_live()
+            let session = client.engine.session();
+            let id = session.session_id();
+            let known = self.servers.truth().sessions().any(|it| Some(it) == id);
+            sound && flows && idle && client.runs() && session.is_live() && known
         };
         self.clients.iter().all(live)
             && self.servers.truth().sessions().count() == self.clients.len()
