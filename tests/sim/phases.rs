@@ -70,7 +70,10 @@ impl World {
             let sound = self.conns.get(&conn).is_some_and(Conn::is_sound);
             let recipe = client.engine.recipe();
             let lease = recipe.claims.lease();
-            let idle = recipe.open() == 0 && lease > Some(client.clock.at(self.now));
+            // One from a greeting that was answered late may end before heartbeats
+            // extend it.
+            let soon = client.clock.at(self.now) + self.plan.timeout() / 4;
+            let idle = recipe.open() == 0 && lease > Some(soon);
             let flows = client.clogged <= self.now;
             let session = client.engine.session();
             let id = session.session_id();
