@@ -164,12 +164,16 @@ fn decimal(digits: &[u8]) -> Option<i64> {
     })
 }
 
+/// Sixteen digits at the most, in lower case.
 fn hex(digits: &[u8]) -> Option<u64> {
-    let lower_case = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    let text = std::str::from_utf8(digits)
-        .ok()
-        .filter(|text| text.bytes().all(|b| lower_case(&b)))?;
-    u64::from_str_radix(text, 16).ok()
+    digits.iter().try_fold(0, |value, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(value << 4 | u64::from(digit))
+    })
 }
 
 #[cfg(test)]
