@@ -15,7 +15,7 @@ use super::state::Cause;
 use crate::proto::FrameReader;
 
 /// How much room a read is given at least, in bytes.
-const READ_SIZE: usize = 4 * 1024;
+const READ_SIZE: usize = 16 * 1024;
 
 /// After a frame longer than this its buffer is given back, in bytes.
 const KEPT_CAPACITY: usize = 16 * 1024;
