@@ -1,19 +1,41 @@
 //! A distributed lock on Apache ZooKeeper, from the wire protocol up.
 //!
-#![cfg_attr(feature = "tokio", doc = "```no_run")]
-#![cfg_attr(not(feature = "tokio"), doc = "```ignore")]
+//! # Quick start
+//!
+#![cfg_attr(
+    all(feature = "tokio", feature = "embedded"),
+    doc = "A [`Session`] is kept alive by a task of its own, for as many locks as you like. A\n[`Lock`] is a path. [`Lock::acquire`] waits in the queue below it and gives a\n[`Guard`], which holds the lock until it is released, dropped or lost.\n\n```"
+)]
+#![cfg_attr(not(all(feature = "tokio", feature = "embedded")), doc = "```ignore")]
 //! use std::time::Duration;
+//! use zklock::embedded::EmbeddedServer;
 //! use zklock::{Lock, Session};
 //!
-//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
-//! let session = Session::connect("localhost:2181").await?;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A server in this process, by the feature `embedded`. Yours is "zk1:2181,zk2:2181".
+//! let server = EmbeddedServer::start().await?;
+//!
+//! let session = Session::connect(server.connect_string()).await?;
 //! let lock = Lock::new(&session, "/my/locks")?;
 //! let guard = lock.acquire().owner("user1").timeout(Duration::from_secs(3)).await?;
-//! println!("token {}", guard.fencing_token());
+//!
+//! // The lock is held. Stop when it is lost, which is before anyone else can get it.
+//! tokio::select! {
+//!     reason = guard.lost() => return Err(reason.into()),
+//!     () = work(guard.fencing_token().get()) => {}
+//! }
 //! guard.release().await?;
+//! session.close().await;
 //! # Ok(())
 //! # }
+//! # async fn work(_: u64) {}
 //! ```
+//!
+#![cfg_attr(
+    all(any(doc, doctest), feature = "tokio", feature = "embedded"),
+    doc = "The [`guide`] says what timeouts to choose, what to do when a lock is lost, and what\nis not there."
+)]
 //!
 //! # Layout
 //!
@@ -47,6 +69,9 @@
 pub mod embedded;
 #[cfg(feature = "tokio")]
 mod error;
+// Text alone, whose examples need a server.
+#[cfg(all(any(doc, doctest), feature = "tokio", feature = "embedded"))]
+pub mod guide;
 pub mod lock;
 pub mod proto;
 pub mod session;

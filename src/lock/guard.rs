@@ -17,7 +17,8 @@ use crate::session::{Clock, Link};
 ///
 /// Dropping it releases the lock: the session's task deletes the claim, and
 /// goes on trying if the connection is down. [`release`](Self::release) does
-/// the same and waits for it.
+/// the same and waits for it. A guard that is lost has nothing left to release,
+/// and its drop does no harm.
 ///
 /// A holder must stop when the lock is lost, which is before anyone else can
 /// get it, whatever the network does. [`check`](Self::check) and
@@ -88,7 +89,8 @@ impl Guard {
         self.hold.reason()
     }
 
-    /// Waits until the lock is lost, and says why.
+    /// Waits until the lock is lost, and says why; at once if it is lost already.
+    /// Can be awaited any number of times.
     ///
     /// # Cancel safety
     ///

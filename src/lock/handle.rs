@@ -29,7 +29,8 @@ use crate::session::{Link, Session, Timestamp};
 /// granted in order, those of other processes and other clients' locks
 /// included. Cheap to clone; clones are the same lock, with the same owners.
 ///
-/// A lock keeps its session open; see `Session`.
+/// A lock keeps its session open; see [`Session`]. Dropping it releases nothing:
+/// guards do, and with the last handle of any kind the session closes.
 #[derive(Clone)]
 pub struct Lock {
     spec: Arc<LockSpec>,
@@ -76,7 +77,7 @@ impl Lock {
 
     /// Sets the ACL of the claims; all is allowed to everyone unless set. Every
     /// contender needs READ. Who may delete a claim is up to the ACL of the
-    /// lock path, not to this one.
+    /// lock path, not to this one. A claim that is there keeps what it has.
     #[must_use]
     pub fn with_acl(mut self, acl: impl Into<Arc<[Acl]>>) -> Self {
         Arc::make_mut(&mut self.spec).acl = acl.into();
@@ -98,7 +99,10 @@ impl Lock {
     }
 
     /// Asks for the lock and waits: until it is granted, for ever unless
-    /// [`timeout`](Acquire::timeout) says otherwise.
+    /// [`timeout`](Acquire::timeout) says otherwise. Nothing is sent until the
+    /// request is awaited, and each clone of it that is awaited queues for itself.
+    ///
+    /// It can be dropped at any point; see [`Acquire`].
     pub fn acquire(&self) -> Acquire {
         Acquire {
             lock: self.clone(),
@@ -110,8 +114,9 @@ impl Lock {
     }
 
     /// Asks for the lock without waiting for anyone who is ahead: the answer is
-    /// [`AcquireError::WouldBlock`] then. It waits for the server, though, by
-    /// default for ten seconds.
+    /// [`AcquireError::WouldBlock`] then. It waits for the server, though: ten
+    /// seconds at the most, unless [`timeout`](Acquire::timeout) says otherwise, and
+    /// then the answer is [`AcquireError::TimedOut`].
     pub fn try_acquire(&self) -> Acquire {
         Acquire {
             lock: self.clone(),

@@ -31,7 +31,8 @@ use super::state::Stopped;
 use crate::proto::DEFAULT_MAX_FRAME;
 use crate::trace::Span;
 
-/// Describes a session before it is there.
+/// Describes a session before it is there. Nothing is checked and nothing is done
+/// until [`connect`](Self::connect) is awaited.
 ///
 /// | setting | default |
 /// |---|---|
@@ -87,7 +88,9 @@ impl<R> SessionBuilder<R> {
         self
     }
 
-    /// How long [`connect`](Self::connect) goes on trying the servers.
+    /// How long [`connect`](Self::connect) goes on trying the servers; zero is an
+    /// error. For the first session alone: later the session's task goes on trying
+    /// until the session is closed.
     pub const fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
