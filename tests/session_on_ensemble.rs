@@ -10,13 +10,17 @@
 
 mod support;
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use support::becomes_true;
 use support::ensemble::{Ensemble, SERVERS};
 use support::raw::RawClient;
 use tokio::sync::{Mutex, MutexGuard};
+use zklock::proto::{ConnectRequest, ConnectResponse, FrameReader, Password, Reader, write_frame};
 use zklock::{Guard, Lock, Session, SessionState};
 
 /// Far more than any step takes; a test that waits so long has failed.
@@ -66,6 +70,38 @@ async fn connect_to(ensemble: &Ensemble, server: usize) -> Session {
     panic!("of a hundred sessions none was on server {server}");
 }
 
+/// A connection on which this session is asked for, and nothing else is sent.
+fn greet(server: &str, session_id: i64, password: Password) -> TcpStream {
+    let greeting = ConnectRequest {
+        protocol_version: 0,
+        last_zxid_seen: 0,
+        timeout_ms: 4000,
+        session_id,
+        password,
+        read_only: Some(false),
+    };
+    let mut bytes = BytesMut::new();
+    write_frame(&mut bytes, |out| greeting.encode(out)).unwrap();
+    let mut connection = TcpStream::connect(server).unwrap();
+    connection.set_read_timeout(Some(LONG)).unwrap();
+    connection.write_all(&bytes).unwrap();
+    connection
+}
+
+fn welcome(connection: &mut TcpStream) -> ConnectResponse {
+    let (reader, mut bytes) = (FrameReader::new(1024), BytesMut::new());
+    let frame = loop {
+        if let Some(frame) = reader.read(&mut bytes).unwrap() {
+            break frame;
+        }
+        let mut chunk = [0; 64];
+        let length = connection.read(&mut chunk).unwrap();
+        assert!(length > 0, "the server hangs up");
+        bytes.extend_from_slice(&chunk[..length]);
+    };
+    ConnectResponse::decode(&mut Reader::new(&frame)).unwrap()
+}
+
 /// Kills the server that a holder's session is on, and sees it go on elsewhere.
 async fn outlives(ensemble: &mut Ensemble, server: usize, path: &str) {
     let session = connect_to(ensemble, server).await;
@@ -112,4 +148,32 @@ async fn a_lock_outlives_the_leader_that_its_session_is_on() {
     let mut ensemble = ensemble().await;
     let leader = ensemble.leader();
     outlives(&mut ensemble, leader, "/leader").await;
+}
+
+/// Which is why a request that is stuck on a connection given up cannot be let
+/// in later, when the session has come back to that server: the simulation's
+/// servers do the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_hangs_up_on_the_earlier_connection_before_the_leader_knows() {
+    let ensemble = ensemble().await;
+    let follower = ensemble.followers()[0];
+    let server = ensemble.address(follower);
+    let mut earlier = greet(&server, 0, Password::zeros());
+    let ConnectResponse {
+        session_id,
+        password,
+        ..
+    } = welcome(&mut earlier);
+    assert!(session_id != 0);
+
+    ensemble.hold_from(follower);
+    let mut later = greet(&server, session_id, password);
+    assert_eq!(earlier.read(&mut [0; 64]).unwrap(), 0, "it is closed");
+    later.set_nonblocking(true).unwrap();
+    let answer = later.read(&mut [0; 64]);
+    let waits = answer
+        .as_ref()
+        .is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    assert!(waits, "{answer:?}");
+    ensemble.heal();
 }

@@ -54,6 +54,10 @@ impl Ensemble {
                     self.count("a follower is too far behind for a client");
                     return self.close(port);
                 }
+                self.close_earlier(port.0, greeting.session_id);
+                let Some(peer) = self.peer(port) else {
+                    return;
+                };
                 peer.session = Session::Asked;
                 peer.asked.push_back(Asked {
                     xid: 0,
@@ -70,6 +74,16 @@ impl Ensemble {
                     },
                 );
             }
+        }
+    }
+
+    /// A server has one connection of a session: the latest. It hangs up on the
+    /// one before as soon as the client greets, before the leader knows of it.
+    fn close_earlier(&mut self, node: usize, session: i64) {
+        let peers = self.nodes[node].peers.iter();
+        let earlier = peers.filter(|(_, peer)| peer.session == Session::Is(session));
+        for connection in earlier.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.close((node, connection));
         }
     }
 

@@ -223,3 +223,14 @@ fn a_session_that_has_moved_is_served_at_its_new_server_only() {
     assert!(!lab.answers(port, 1, &delete));
     assert!(matches!(lab.outs[..], [Out::Close(closed)] if closed == port));
 }
+
+#[test]
+fn a_server_hangs_up_on_the_connection_that_a_session_had_there_before() {
+    let mut lab = Lab::new();
+    let port = lab.open(lab.follower);
+    let session = lab.ensemble.truth.sessions().next().unwrap();
+    let node = &mut lab.ensemble.nodes[lab.follower];
+    (node.up.cut_until, node.down.cut_until) = (TIMEOUT, TIMEOUT);
+    lab.greet(lab.follower, session, 0);
+    assert!(matches!(lab.outs[..], [Out::Close(closed)] if closed == port));
+}
