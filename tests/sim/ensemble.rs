@@ -180,9 +180,9 @@ impl Ensemble {
             tick: plan.tick,
             patience: (plan.tick * dice.pick(&[2, 5, 20])).min(plan.timeout * 5 / 2),
             // Often just before sessions end, which is the worst for a lease.
-            polls_at: match dice.below(2) {
+            polls_at: match dice.below(4) {
                 0 => dice.below(plan.tick / 2),
-                _ => plan.tick / 2 - dice.below(plan.tick / 8),
+                _ => plan.tick / 2 - dice.below(plan.tick / 16),
             },
             letters: BTreeMap::new(),
             serial: 0,

@@ -53,9 +53,9 @@ impl World {
             down: both != 2,
             lasts,
         };
-        match self.dice.below(4) {
+        match self.dice.below(5) {
             0 => self.greet_late(client, conn, part),
-            1 => self.poll_late(node, lasts),
+            1 | 2 => self.poll_late(node, lasts),
             _ => {
                 self.blow(part);
                 if self.dice.percent(30) {
@@ -89,11 +89,17 @@ impl World {
         self.later(parted, Event::Blow(part));
     }
 
-    /// The leader's next poll comes so late that two heartbeats are answered
-    /// after the last one that a poll has told of, and its answer never comes.
+    /// A leader's poll comes so late that two heartbeats are answered after the
+    /// last one that a poll has told of, and its answer never comes. That last
+    /// poll is one just before a tick, when sessions end soonest.
     fn poll_late(&mut self, node: usize, lasts: Nanos) {
-        let by = self.plan.timeout / 8 + self.dice.below(self.plan.timeout / 8);
-        let polled = self.servers.next_poll().unwrap_or(self.now);
+        let (timeout, tick) = (self.plan.timeout, self.plan.tick);
+        // After a sixth the holder would give up its server.
+        let by = timeout / 8 + self.dice.below(timeout / 24);
+        let mut polled = self.servers.next_poll().unwrap_or(self.now);
+        if (polled + tick / 2) % tick < tick / 2 {
+            polled += tick / 2;
+        }
         self.at(polled - 1, Event::Blow(Blow::Lag { node, by }));
         let (up, down) = (true, false);
         let part = Blow::Part {
@@ -102,7 +108,7 @@ impl World {
             down,
             lasts,
         };
-        let parted = polled + by / 2 + self.dice.below(by / 2);
+        let parted = polled + by - self.dice.below(by / 4);
         self.at(parted, Event::Blow(part));
     }
 
