@@ -25,6 +25,8 @@ const NAMES_PER_RECHECK: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     path: Arc<str>,
+    /// It may as well be another that has the same number.
+    tied: bool,
     /// When it was first seen there.
     since: Timestamp,
     term: Term,
@@ -49,25 +51,27 @@ enum Term {
 }
 
 impl ClaimMachine {
-    /// This claim is at the head now.
-    pub(super) fn watch_over(&mut self, path: Option<Arc<str>>, cx: &Context<'_>) {
+    /// This claim is at the head now, or one of those that are `tied` with it:
+    /// which of them waits the numbers do not tell, so that none is removed.
+    pub(super) fn watch_over(&mut self, path: Option<Arc<str>>, tied: bool, cx: &Context<'_>) {
         let Some((path, live)) = path.zip(cx.live) else {
             self.head = None;
             return;
         };
         match &mut self.head {
-            Some(head) if head.path == path => match head.term {
+            Some(head) if head.path == path && head.tied == tied => match head.term {
                 Term::Endless | Term::Ends { .. } => self.look_later(cx),
                 Term::Unread | Term::Asked(_) | Term::Ending(_) => {}
             },
             head => {
                 *head = Some(Head {
                     path,
+                    tied,
                     since: cx.now,
                     term: Term::Unread,
                     due: Some(cx.now + live.timeout),
                 });
-                if self.unreadable {
+                if tied || self.unreadable {
                     self.leave_alone(cx);
                 }
             }

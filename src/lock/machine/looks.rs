@@ -238,7 +238,7 @@ impl ClaimMachine {
         let head = head
             .and_then(Result::ok)
             .map(|name| self.request.lock.below(name));
-        self.watch_over(head, cx);
+        self.watch_over(head, place.head_tied, cx);
         let nameable = place
             .nearest
             .first()
