@@ -272,9 +272,10 @@ impl Acquire {
     /// The guard is lost when so much time has passed since the grant, and the
     /// claim deleted. Should the process be too stuck for that and its session
     /// live on, those who wait delete the claim, by their own clocks, once they
-    /// have seen it at the head of the queue for the TTL and the session
-    /// timeout. Only zklock does that; other clients know of no TTL, or count
-    /// it otherwise.
+    /// have seen it at the head of the queue for the TTL, a thousandth of it,
+    /// and the session timeout: their clocks may be faster than the holder's
+    /// by no more than that. Only zklock does that; other clients know of no
+    /// TTL, or count it otherwise.
     ///
     /// Since those who wait count from when the claim came to the head, a grant
     /// that is late, as after a break of the connection at the wrong time, is

@@ -3,7 +3,8 @@
 //!
 //! A holder with a TTL stops by its own clock. If its claim stays all the same,
 //! whoever waits removes it, no sooner than TTL and session timeout after the
-//! waiter first saw it there, by the waiter's clock. A holder that is granted
+//! waiter first saw it there, by the waiter's clock, and a thousandth of the TTL
+//! later still, in case that clock is the faster one. A holder that is granted
 //! late, since its claim came to the head while it could not look, does not
 //! count from its grant, but from before a session timeout after that; see
 //! [`ClaimMachine::note_place`]. Only the head is ever removed. What is measured
@@ -20,6 +21,10 @@ use crate::session::{Outcome, Timestamp};
 
 /// A listing is one name for each claim; a waiter asks for so many per recheck.
 const NAMES_PER_RECHECK: usize = 16;
+
+/// Within a TTL two clocks drift apart by no more than this part of it. For the
+/// session timeout the lease has a margin of its own.
+const DRIFT: u32 = 1000;
 
 /// The claim at the head, not the own one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,5 +184,7 @@ impl ClaimMachine {
 /// removed, if it has a TTL.
 fn overdue_after(data: &[u8]) -> Option<Duration> {
     let data = ClaimData::decode(data)?;
-    Some(data.ttl?.saturating_add(data.session_timeout?))
+    let ttl = data.ttl?;
+    let ttl = ttl.saturating_add(ttl / DRIFT);
+    Some(ttl.saturating_add(data.session_timeout?))
 }
