@@ -46,7 +46,8 @@ pub struct Contender {
     /// When the claim was created, by the clock of the server.
     pub created: SystemTime,
     /// What the claim says of whoever made it; `None` if it is not allowed to
-    /// read that, or it is no JSON object.
+    /// read that, or it is no JSON object, or more than a frame of this session
+    /// takes.
     pub data: Option<ClaimData>,
 }
 

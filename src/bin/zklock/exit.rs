@@ -168,7 +168,9 @@ impl From<AcquireError> for Failure {
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
         match &error {
-            QueueError::Refused { code, .. } => Self::refused(*code, &error),
+            QueueError::Refused { code, .. } | QueueError::Unreadable { code, .. } => {
+                Self::refused(*code, &error)
+            }
             _ => Self::new(UNAVAILABLE, error),
         }
     }
