@@ -25,6 +25,10 @@ pub struct Queue {
     /// How many claims the path can number before its numbers run out. The
     /// order is that of creation then, which other clients do not know: let the
     /// queue run empty and delete the path in good time.
+    ///
+    /// 0 if they have run out. Servers up to ZooKeeper 3.5 go on with negative
+    /// numbers after that, and show it by these alone: if there is no claim with
+    /// one in the queue, this is how many negative numbers are left.
     pub headroom: u32,
 }
 

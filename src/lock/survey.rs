@@ -282,6 +282,11 @@ impl Survey {
             }
             Ok(_) => return Err(Setback::Disconnected),
         };
+        // The Stat of a count that has wrapped is that of a new path.
+        let mut numbers = children.iter().filter_map(sequence_number);
+        if numbers.any(|number| number < 0) {
+            self.queue.headroom = 0;
+        }
         let mut names = Vec::new();
         for name in &children {
             // No request can name what is no text.

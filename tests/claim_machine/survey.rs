@@ -133,6 +133,26 @@ fn a_lock_path_that_is_missing_is_an_empty_queue() {
 }
 
 #[test]
+fn a_count_that_has_wrapped_leaves_no_headroom() {
+    // Three more than 2^31 created, and one of them left.
+    let stat = Stat {
+        cversion: 2 * 3 - 1,
+        num_children: 1,
+        ..Stat::default()
+    };
+    for (number, headroom) in [("0000000002", i32::MAX as u32 - 3), ("-2147483646", 0)] {
+        let mut client = Client::connected();
+        survey(&mut client, Timestamp::MAX);
+        client.batch();
+        let name = format!("{}{number}", OTHER.strip_suffix("0000000003").unwrap());
+        list(&mut client, &[name.as_bytes()], stat);
+        client.batch();
+        read(&mut client, 1, b"{}");
+        assert_eq!(result(&mut client).unwrap().headroom, headroom, "{name}");
+    }
+}
+
+#[test]
 fn what_goes_while_it_is_asked_is_left_out() {
     let mut client = Client::connected();
     survey(&mut client, Timestamp::MAX);
