@@ -47,7 +47,9 @@ pub enum AcquireError {
         path: ZnodePath,
     },
     /// The queue is too long to be listed: its names do not fit into a frame
-    /// that this session takes.
+    /// that this session takes. To find that out costs the session its
+    /// connection, so that for a minute its other requests for the lock fail
+    /// without another try.
     QueueTooLong {
         /// The lock path.
         path: ZnodePath,
