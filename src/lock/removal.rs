@@ -47,6 +47,7 @@ pub struct RemovalStep {
 
 /// What a removal asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RemovalOp {
     /// When the claim was created.
     Look,

@@ -45,6 +45,7 @@ pub struct SurveyStep {
 
 /// What a survey asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum SurveyOp {
     /// For the names.
     List,
