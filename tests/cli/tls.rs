@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::harness::ran;
+use crate::support::certificates::Authority;
 use crate::support::random;
 use crate::support::secure::Secure;
 
@@ -48,4 +49,23 @@ fn files_that_are_no_certificates_are_told_before_anything_is_sent() {
     let ran = |ca: &str| ran(&["run", "--tls-ca", ca, "/p", "true"]);
     ran("/nowhere").says(64, "cannot read /nowhere: No such file");
     ran(nothing.path()).says(64, &format!("no certificate in {}", nothing.path()));
+}
+
+#[test]
+fn a_certificate_for_another_name_and_the_flag_that_says_so() {
+    let authority = Authority::new();
+    let identity = authority.issue(&["zk.example"]);
+    let server = Secure::start(authority, &identity, &[("ssl.clientAuth", "none")]);
+    let ca = File::new(&server.authority.pem());
+    let address = server.address();
+    let run = ["run", "-s", &address, "--tls-ca", ca.path()];
+    let rest = ["/p", "echo", "under it"];
+    let name = ["--tls-server-name", "zk.example"];
+    ran(&[&run[..], &name, &rest].concat()).printed(0, "under it\n");
+    let end = ran(&[&run[..], &rest].concat());
+    end.says(69, "is not for 127.0.0.1, but for zk.example");
+    end.says(69, "or set one by --tls-server-name");
+    let end = ran(&[&run[..], &["--tls-server-name", "a..b"], &rest].concat());
+    end.says(64, "neither a host name nor an address");
+    ran(&[&["run"], &name[..], &rest].concat()).says(64, "--tls-ca");
 }

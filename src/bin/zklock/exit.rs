@@ -104,8 +104,11 @@ impl Failure {
         }
     }
 
-    fn stopped(why: &Stopped) -> Self {
-        match why {
+    fn stopped(stopped: &Stopped) -> Self {
+        // What the library advises is done by a flag here.
+        let why = stopped.to_string();
+        let why = why.replace("`tls_server_name`", "--tls-server-name");
+        match stopped {
             Stopped::AuthFailed(_) => {
                 Self::new(NOT_ALLOWED, format_args!("{why}; check --auth-file"))
             }
