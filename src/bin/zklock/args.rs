@@ -267,7 +267,8 @@ pub(crate) struct Tls {
     #[arg(long, value_name = "FILE", requires = "tls_ca", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
 
-    /// Its private key.
+    /// Its private key. No one but its owner may have access to it; if that is
+    /// root, a group may read it.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
 

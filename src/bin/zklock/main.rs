@@ -8,7 +8,7 @@
 //! | `exit` | the exit codes, and which error has which |
 //! | `words` | what is said on standard error, as text or JSON |
 //! | `signals`, `terminal` | what may interrupt, and who has the keyboard |
-//! | `connect`, `auth`, `tls` | the session |
+//! | `connect`, `auth`, `tls`, `secret` | the session |
 //! | `run`, `waiting`, `supervise`, `deadline`, `child`, `keeper`, `moment` | `zklock run` |
 //! | `status`, `table` | `zklock status` |
 //! | `breaking` | `zklock break` |
@@ -39,6 +39,7 @@ mod keeper;
 mod moment;
 mod papers;
 mod run;
+mod secret;
 mod serve;
 mod signals;
 mod status;
