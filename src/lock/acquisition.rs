@@ -81,6 +81,7 @@ pub struct AcquireRequest {
 
 /// What the users are told.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Notice {
     /// The lock is held from now on.
     Granted {
@@ -140,6 +141,7 @@ pub enum Notice {
 
 /// What the users of locks ask for.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Command {
     /// Acquire a lock.
     Acquire(AcquireRequest),
@@ -154,6 +156,7 @@ pub enum Command {
 
 /// Whose request a reply is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Token {
     /// A request of an acquisition's.
     Acquisition(AcquisitionId, Op),
@@ -167,6 +170,7 @@ pub enum Token {
 
 /// Which of an acquisition's requests a reply belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Op {
     /// The create of the claim with this counter.
     Create(u64),

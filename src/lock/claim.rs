@@ -23,6 +23,7 @@ pub struct ClaimId {
 /// How claims are named. Clients order each other's claims by the number at the
 /// end, but some look only at those whose names are like their own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Dialect {
     /// `_c_<32 hex>-lock-<10 digits>`, as kafka-kit, go-zookeeper, Curator and
     /// `zookeeper-client` name theirs. kazoo respects these if it is told to,

@@ -243,7 +243,7 @@ impl Claims {
     /// Wakes those that have something to do by now, and every holder if the
     /// lease has run out.
     fn keep_time(&mut self, now: Timestamp) {
-        self.effects.give_back();
+        self.effects.give_back(now);
         self.surveys.keep_time(self.live, now, &mut self.effects);
         self.removals.keep_time(self.live, now, &mut self.effects);
         let due = self.schedule.iter().take_while(|(at, _)| *at <= now);

@@ -25,6 +25,10 @@ pub struct Queue {
     /// How many claims the path can number before its numbers run out. The
     /// order is that of creation then, which other clients do not know: let the
     /// queue run empty and delete the path in good time.
+    ///
+    /// 0 if they have run out. Servers up to ZooKeeper 3.5 go on with negative
+    /// numbers after that, and show it by these alone: if there is no claim with
+    /// one in the queue, this is how many negative numbers are left.
     pub headroom: u32,
 }
 
@@ -46,7 +50,8 @@ pub struct Contender {
     /// When the claim was created, by the clock of the server.
     pub created: SystemTime,
     /// What the claim says of whoever made it; `None` if it is not allowed to
-    /// read that, or it is no JSON object.
+    /// read that, or it is no JSON object, or more than a frame of this session
+    /// takes.
     pub data: Option<ClaimData>,
 }
 

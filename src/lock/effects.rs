@@ -5,13 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::acquisition::{AcquisitionId, Notice, Op, Token};
-use crate::proto::Request;
+use crate::proto::{Request, ZnodePath};
+use crate::session::Timestamp;
 
 /// The session, while it has a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct LiveSession {
     pub(super) session_id: i64,
     pub(super) timeout: Duration,
+}
+
+/// A listing that is more than a frame takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct LongListing {
+    /// How long it was, and how long it may be, in bytes.
+    pub(super) length: usize,
+    pub(super) max: usize,
+    /// Until when nobody tries again.
+    pub(super) until: Timestamp,
 }
 
 /// A queue keeps room for so many entries, however few it has.
@@ -30,6 +41,8 @@ pub(super) struct Effects {
     traces: BTreeMap<AcquisitionId, Trace>,
     /// Those of acquisitions that are gone, for their room.
     spare: Vec<Trace>,
+    /// By lock path. Each cost the session its connection.
+    long_listings: BTreeMap<ZnodePath, LongListing>,
     scratch: String,
 }
 
@@ -152,8 +165,19 @@ impl Effects {
         }
     }
 
-    /// Gives back the room that a burst has left.
-    pub(super) fn give_back(&mut self) {
+    pub(super) fn note_long_listing(&mut self, path: ZnodePath, listing: LongListing) {
+        self.long_listings.insert(path, listing);
+    }
+
+    /// The listing of this lock path, if it is in vain to ask for it now.
+    pub(super) fn long_listing(&self, path: &ZnodePath, now: Timestamp) -> Option<LongListing> {
+        let listing = self.long_listings.get(path)?;
+        (now < listing.until).then_some(*listing)
+    }
+
+    /// Gives back the room that a burst has left, and what is over by now.
+    pub(super) fn give_back(&mut self, now: Timestamp) {
+        self.long_listings.retain(|_, listing| now < listing.until);
         self.requests.shrink_to(KEPT_CAPACITY);
         self.notices.shrink_to(KEPT_CAPACITY);
         self.spare = Vec::new();

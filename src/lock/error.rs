@@ -47,7 +47,9 @@ pub enum AcquireError {
         path: ZnodePath,
     },
     /// The queue is too long to be listed: its names do not fit into a frame
-    /// that this session takes.
+    /// that this session takes. To find that out costs the session its
+    /// connection, so that for a minute its other requests for the lock fail
+    /// without another try.
     QueueTooLong {
         /// The lock path.
         path: ZnodePath,
@@ -144,6 +146,14 @@ pub enum QueueError {
         /// What the server said.
         code: ErrorCode,
     },
+    /// The server refused to say anything of a claim, not even when it was
+    /// created, which decides on the order.
+    Unreadable {
+        /// The claim.
+        znode: Arc<str>,
+        /// What the server said.
+        code: ErrorCode,
+    },
     /// The session was closed, or a server refused its authentication, which
     /// closes it as well: `Session::state` says which.
     Closed,
@@ -159,6 +169,16 @@ impl fmt::Display for QueueError {
                 path,
                 code,
             } => write_refusal(f, operation, path, *code),
+            Self::Unreadable {
+                znode,
+                code: ErrorCode::NoAuth,
+            } => write!(
+                f,
+                "not allowed to read {znode} (NoAuth); its ACL must grant READ"
+            ),
+            Self::Unreadable { znode, code } => {
+                write!(f, "the server refused to read {znode}: {code}")
+            }
             Self::Closed => f.write_str(CLOSED),
         }
     }

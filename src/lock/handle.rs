@@ -150,9 +150,10 @@ impl Lock {
     /// [`QueueError::TimedOut`] if no server answers in time,
     /// [`QueueError::Refused`] if the ACL of the lock path allows no reading,
     /// [`QueueError::TooLong`] if the listing is a longer frame than the session
-    /// takes, and [`QueueError::Closed`] if the session is closed. A lock path
-    /// that is missing is an empty queue, and a claim that may not be read is
-    /// shown without its data.
+    /// takes, [`QueueError::Unreadable`] if the server says nothing of a claim,
+    /// and [`QueueError::Closed`] if the session is closed. A lock path that is
+    /// missing is an empty queue, and a claim whose data may not be read, or are
+    /// a longer frame than the session takes, is shown without them.
     ///
     /// # Cancel safety
     ///
@@ -181,7 +182,8 @@ impl Lock {
     ///
     /// [`QueueError::TimedOut`] if no server answers in time,
     /// [`QueueError::Refused`] if the ACL of the lock path does not grant
-    /// DELETE, and [`QueueError::Closed`] if the session is closed. After a
+    /// DELETE, [`QueueError::Unreadable`] if the server does not say whether it
+    /// is this claim still, and [`QueueError::Closed`] if the session is closed. After a
     /// time-out the claim may be gone or not.
     ///
     /// # Cancel safety
@@ -272,9 +274,10 @@ impl Acquire {
     /// The guard is lost when so much time has passed since the grant, and the
     /// claim deleted. Should the process be too stuck for that and its session
     /// live on, those who wait delete the claim, by their own clocks, once they
-    /// have seen it at the head of the queue for the TTL and the session
-    /// timeout. Only zklock does that; other clients know of no TTL, or count
-    /// it otherwise.
+    /// have seen it at the head of the queue for the TTL, a thousandth of it,
+    /// and the session timeout: their clocks may be faster than the holder's
+    /// by no more than that. Only zklock does that; other clients know of no
+    /// TTL, or count it otherwise.
     ///
     /// Since those who wait count from when the claim came to the head, a grant
     /// that is late, as after a break of the connection at the wrong time, is

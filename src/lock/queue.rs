@@ -45,6 +45,8 @@ pub(super) struct Place {
     pub(super) further: usize,
     /// The first of all, if that is not the claim itself.
     pub(super) head: Option<Box<[u8]>>,
+    /// Others have the number of the head, so that it may not be the first.
+    pub(super) head_tied: bool,
     /// What is ahead can only become less: what is gone of it is gone for good.
     pub(super) shrinks: bool,
 }
@@ -59,6 +61,7 @@ pub(super) fn standing(children: &Children, own: &[u8], number: SequenceNumber) 
     // The nearest and the second nearest, and the first of all.
     let (mut nearest, mut second) = (None, None);
     let mut head: Option<(SequenceNumber, &[u8])> = None;
+    let mut head_tied = false;
     for name in children {
         let Some(other) = sequence_number(name) else {
             continue;
@@ -75,7 +78,12 @@ pub(super) fn standing(children: &Children, own: &[u8], number: SequenceNumber) 
                 ahead = ahead.saturating_add(1);
                 second = second.max(nearest.min(Some(this)));
                 nearest = nearest.max(Some(this));
-                head = Some(head.map_or(this, |head| head.min(this)));
+                let first = head.map(|(first, _)| other.cmp(&first));
+                head_tied = match first {
+                    Some(Ordering::Greater) => head_tied,
+                    first => first == Some(Ordering::Equal),
+                };
+                head = head.min(Some(this)).or(Some(this));
             }
             Ordering::Greater => {}
         }
@@ -90,7 +98,8 @@ pub(super) fn standing(children: &Children, own: &[u8], number: SequenceNumber) 
         let nearest = [nearest, second].into_iter().flatten();
         let names = nearest.map(|(_, name)| name).collect();
         let head = head.map(|(_, name)| name);
-        Standing::Place(Place::behind(names, ahead, head, true))
+        let place = Place::behind(names, ahead, head, true);
+        Standing::Place(Place { head_tied, ..place })
     }
 }
 
@@ -120,13 +129,13 @@ pub(super) fn standing_by_creation(
         .collect();
     ahead.sort_unstable();
     let names = ahead.iter().map(|(_, name)| *name);
-    let nearest = names.rev().take(WATCHED).collect();
-    Standing::Place(Place::behind(
-        nearest,
-        ahead.len(),
-        ahead.first().map(|(_, name)| *name),
-        false,
-    ))
+    let nearest = names.clone().rev().take(WATCHED).collect();
+    let mut ranks = ahead.iter().map(|(rank, _)| rank);
+    let head_tied = ranks
+        .next()
+        .is_some_and(|first| ranks.next() == Some(first));
+    let place = Place::behind(nearest, ahead.len(), names.clone().next(), false);
+    Standing::Place(Place { head_tied, ..place })
 }
 
 impl Place {
@@ -139,6 +148,7 @@ impl Place {
             further: ahead.saturating_sub(nearest.len()),
             nearest: nearest.into_iter().map(Into::into).collect(),
             head: head.map(Into::into),
+            head_tied: false,
             shrinks,
         }
     }
@@ -224,6 +234,35 @@ mod tests {
             );
             assert_eq!(place.head.as_deref(), Some(&b"z-0000000001"[..]));
             assert_eq!((place.further, place.shrinks), (1, true));
+        }
+    }
+
+    #[test]
+    fn a_head_that_shares_its_number_is_said_to() {
+        let tied = ["w-0000000002", "m-0000000002"];
+        for (others, expected) in [
+            (&["z-0000000003"][..], true),
+            (&["a-0000000001", "z-0000000003"], false),
+            (&["a-0000000001", "z-0000000001"], true),
+        ] {
+            for own in ["own-0000000004", "own-0000000003"] {
+                let mut names = [&tied[..], others, &["own-0000000004", own]].concat();
+                for _ in 0..names.len() {
+                    names.rotate_left(1);
+                    let place = match standing_of(own, &names) {
+                        Standing::Unclear(asked) => {
+                            let czxids = asked.into_iter().zip(1..).collect();
+                            let names = children(&names);
+                            standing_by_creation(&names, own.as_bytes(), 3, &czxids)
+                        }
+                        place => place,
+                    };
+                    let Standing::Place(place) = place else {
+                        panic!("{place:?}");
+                    };
+                    assert_eq!(place.head_tied, expected, "{own} among {names:?}");
+                }
+            }
         }
     }
 

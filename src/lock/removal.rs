@@ -47,6 +47,7 @@ pub struct RemovalStep {
 
 /// What a removal asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RemovalOp {
     /// When the claim was created.
     Look,
@@ -188,13 +189,16 @@ impl Removal {
     }
 
     fn refused(&self, op: RemovalOp, code: ErrorCode) -> QueueError {
-        QueueError::Refused {
-            operation: match op {
-                RemovalOp::Look => "read a claim",
-                RemovalOp::Delete => "delete a claim",
+        match op {
+            RemovalOp::Look => QueueError::Unreadable {
+                znode: self.request.lock.below(&self.request.name),
+                code,
             },
-            path: self.request.lock.path.clone(),
-            code,
+            RemovalOp::Delete => QueueError::Refused {
+                operation: "delete a claim",
+                path: self.request.lock.path.clone(),
+                code,
+            },
         }
     }
 }

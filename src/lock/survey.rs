@@ -1,8 +1,9 @@
 //! A look at a whole queue, for people and their tools.
 //!
 //! The claims are listed, and then asked one by one what they say of
-//! themselves, a few at a time. What goes meanwhile is left out. A connection
-//! that breaks means starting over.
+//! themselves, a few at a time. What goes meanwhile is left out, and what is too
+//! much for the server is asked again. A connection that breaks means starting
+//! over.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub struct SurveyStep {
 
 /// What a survey asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum SurveyOp {
     /// For the names.
     List,
@@ -52,10 +54,16 @@ pub enum SurveyOp {
     /// For no more than what is known of the claim at this place, since its
     /// data may not be read.
     Stat(usize),
+    /// For the same ahead of its data, which may be more than a frame takes.
+    Measure(usize),
 }
 
 /// So many claims are asked at a time, so that nothing else has to wait long.
 const WINDOW: usize = 64;
+
+/// What the answer to a read is longer than the data: by header, length and
+/// Stat.
+const BESIDE_DATA: usize = 16 + 4 + 68;
 
 /// The surveys under way.
 #[derive(Clone, Debug, Default)]
@@ -109,7 +117,8 @@ impl Surveys {
             Ok(()) => survey.result(),
             Err(Setback::Failed(error)) => Some(Err(error)),
             Err(Setback::Throttled) => {
-                survey.retry_at = live.map(|live| now + live.timeout / 6);
+                let later = live.map(|live| now + live.timeout / 6);
+                survey.retry_at = survey.retry_at.or(later);
                 None
             }
             Err(Setback::Disconnected) => None,
@@ -132,7 +141,7 @@ impl Surveys {
                 let (id, result) = (*id, Err(QueueError::TimedOut));
                 effects.notify(Notice::Surveyed { id, result });
             } else if live.is_some() && survey.retry_at.is_some_and(|at| at <= now) {
-                survey.start(effects);
+                survey.ask_again(effects);
             }
             in_time
         });
@@ -156,7 +165,11 @@ struct Survey {
     asked: usize,
     open: usize,
     queue: Queue,
+    /// What the server had too much to do for, and when to ask again.
+    throttled: Vec<SurveyOp>,
     retry_at: Option<Timestamp>,
+    /// How long a frame may be, in bytes, once the data of a claim were more.
+    max: Option<usize>,
 }
 
 /// Why a survey does not go on.
@@ -175,18 +188,42 @@ impl Survey {
             names: None,
             asked: 0,
             open: 0,
+            throttled: Vec::new(),
             retry_at: None,
+            max: None,
         }
     }
 
     fn start(&mut self, effects: &mut Effects) {
-        *self = Self::new(self.request.clone(), self.attempt.wrapping_add(1));
-        let path = self.request.lock.path.clone().into();
-        let list = Request::GetChildren2 { path, watch: false };
-        self.ask(SurveyOp::List, list, effects);
+        let max = self.max;
+        let anew = Self::new(self.request.clone(), self.attempt.wrapping_add(1));
+        *self = Self { max, ..anew };
+        self.ask(SurveyOp::List, effects);
     }
 
-    fn ask(&self, op: SurveyOp, request: Request, effects: &mut Effects) {
+    fn ask_again(&mut self, effects: &mut Effects) {
+        self.retry_at = None;
+        for op in std::mem::take(&mut self.throttled) {
+            self.ask(op, effects);
+        }
+    }
+
+    fn ask(&self, op: SurveyOp, effects: &mut Effects) {
+        let watch = false;
+        let request = match op {
+            SurveyOp::List => {
+                let path = self.request.lock.path.clone().into();
+                Request::GetChildren2 { path, watch }
+            }
+            SurveyOp::Read(index) => {
+                let path = self.path(index);
+                Request::GetData { path, watch }
+            }
+            SurveyOp::Stat(index) | SurveyOp::Measure(index) => {
+                let path = self.path(index);
+                Request::Exists { path, watch }
+            }
+        };
         let step = SurveyStep {
             id: self.request.id,
             attempt: self.attempt,
@@ -203,8 +240,15 @@ impl Survey {
     ) -> Result<(), Setback> {
         let answer = match outcome {
             Outcome::Ok { reply, .. } => Ok(reply),
-            Outcome::Server(ErrorCode::ThrottledOp) => return Err(Setback::Throttled),
+            Outcome::Server(ErrorCode::ThrottledOp) => {
+                self.throttled.push(op);
+                return Err(Setback::Throttled);
+            }
             Outcome::Server(code) => Err(code),
+            Outcome::TooLong { max, .. } if op != SurveyOp::List => {
+                self.max = Some(max);
+                return Err(Setback::Disconnected);
+            }
             Outcome::TooLong { length, max } => {
                 let path = self.request.lock.path.clone();
                 return Err(Setback::Failed(QueueError::TooLong { path, length, max }));
@@ -215,6 +259,7 @@ impl Survey {
             SurveyOp::List => self.listed(answer)?,
             SurveyOp::Read(index) => self.read(index, answer, effects)?,
             SurveyOp::Stat(index) => self.found(index, answer)?,
+            SurveyOp::Measure(index) => self.measured(index, answer, effects)?,
         }
         self.ask_more(effects);
         Ok(())
@@ -228,8 +273,21 @@ impl Survey {
             }
             // Nobody has ever asked for the lock.
             Err(ErrorCode::NoNode) => Children::default(),
-            answer => return Err(self.failed("list the claims", answer)),
+            Err(code) => {
+                let (operation, path) = ("list the claims", self.request.lock.path.clone());
+                return Err(Setback::Failed(QueueError::Refused {
+                    operation,
+                    path,
+                    code,
+                }));
+            }
+            Ok(_) => return Err(Setback::Disconnected),
         };
+        // The Stat of a count that has wrapped is that of a new path.
+        let mut numbers = children.iter().filter_map(sequence_number);
+        if numbers.any(|number| number < 0) {
+            self.queue.headroom = 0;
+        }
         let mut names = Vec::new();
         for name in &children {
             // No request can name what is no text.
@@ -246,16 +304,15 @@ impl Survey {
     }
 
     fn ask_more(&mut self, effects: &mut Effects) {
-        while self.open < WINDOW {
-            let index = self.asked;
-            let Some((name, _)) = self.names.as_ref().and_then(|names| names.get(index)) else {
-                return;
+        let listed = self.names.as_ref().map_or(0, Vec::len);
+        while self.asked < listed && self.open < WINDOW && self.throttled.is_empty() {
+            let op = match self.max {
+                None => SurveyOp::Read(self.asked),
+                Some(_) => SurveyOp::Measure(self.asked),
             };
-            let path = self.request.lock.below(name);
             self.asked += 1;
             self.open += 1;
-            let read = Request::GetData { path, watch: false };
-            self.ask(SurveyOp::Read(index), read, effects);
+            self.ask(op, effects);
         }
     }
 
@@ -271,16 +328,11 @@ impl Survey {
                 self.add(index, &stat, data);
             }
             Err(ErrorCode::NoAuth) => {
-                let name = self.names.as_ref().and_then(|names| names.get(index));
-                if let Some((name, _)) = name {
-                    let path = self.request.lock.below(name);
-                    let exists = Request::Exists { path, watch: false };
-                    self.ask(SurveyOp::Stat(index), exists, effects);
-                }
+                self.ask(SurveyOp::Stat(index), effects);
                 return Ok(());
             }
             Err(ErrorCode::NoNode) => {}
-            answer => return Err(self.failed("read a claim", answer)),
+            answer => return Err(self.unreadable(index, answer)),
         }
         self.open = self.open.saturating_sub(1);
         Ok(())
@@ -290,10 +342,31 @@ impl Survey {
         match answer {
             Ok(Reply::Exists { stat }) => self.add(index, &stat, None),
             Err(ErrorCode::NoNode) => {}
-            answer => return Err(self.failed("read a claim", answer)),
+            answer => return Err(self.unreadable(index, answer)),
         }
         self.open = self.open.saturating_sub(1);
         Ok(())
+    }
+
+    /// Reads the data that a frame takes, and does without the others.
+    fn measured(
+        &mut self,
+        index: usize,
+        answer: Result<Reply, ErrorCode>,
+        effects: &mut Effects,
+    ) -> Result<(), Setback> {
+        let fits = |stat: &Stat| {
+            let data = usize::try_from(stat.data_length).unwrap_or(0);
+            self.max
+                .is_none_or(|max| data.saturating_add(BESIDE_DATA) <= max)
+        };
+        match answer {
+            Ok(Reply::Exists { stat }) if fits(&stat) => {
+                self.ask(SurveyOp::Read(index), effects);
+                Ok(())
+            }
+            answer => self.found(index, answer),
+        }
     }
 
     fn add(&mut self, index: usize, stat: &Stat, data: Option<ClaimData>) {
@@ -306,16 +379,18 @@ impl Survey {
 
     /// A reply of another kind than was asked for cannot be: the session
     /// matches them.
-    fn failed(&self, operation: &'static str, answer: Result<Reply, ErrorCode>) -> Setback {
+    fn unreadable(&self, index: usize, answer: Result<Reply, ErrorCode>) -> Setback {
         let Err(code) = answer else {
             return Setback::Disconnected;
         };
-        let path = self.request.lock.path.clone();
-        Setback::Failed(QueueError::Refused {
-            operation,
-            path,
-            code,
-        })
+        let znode = self.path(index);
+        Setback::Failed(QueueError::Unreadable { znode, code })
+    }
+
+    fn path(&self, index: usize) -> Arc<str> {
+        let name = self.names.as_ref().and_then(|names| names.get(index));
+        let name = name.map(|(name, _)| &**name).unwrap_or_default();
+        self.request.lock.below(name)
     }
 
     /// What was found, once all have answered.

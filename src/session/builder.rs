@@ -97,8 +97,9 @@ impl<R> SessionBuilder<R> {
     }
 
     /// The longest frame that is read, in bytes. A queue with more waiters
-    /// than fit in it (about 19,000 a MiB) cannot be listed: each attempt ends
-    /// the connection, with all that waits on it.
+    /// than fit in it (about 19,000 a MiB) cannot be listed: an attempt ends the
+    /// connection, with all that waits on it, and requests for the same lock fail
+    /// for a minute before one tries again.
     pub const fn max_frame(mut self, bytes: usize) -> Self {
         self.max_frame = bytes;
         self

@@ -44,6 +44,7 @@ use super::time::Timestamp;
 
 /// What a session sends every sixth of its timeout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Heartbeat {
     /// A `sync`, which only the leader can answer, and a `ping`. A lease that
     /// rests on it does not outlive the session, whichever servers are cut off

@@ -11,6 +11,7 @@ use crate::proto::{DecodeError, ErrorCode, FrameError};
 
 /// A change in the life of a session, as the machine reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SessionEvent {
     /// A new session is there. Nothing of an earlier one is left.
     Established {

@@ -9,6 +9,7 @@ mod creation_order;
 mod crossing;
 mod leaving;
 mod lock_path;
+mod long_queue;
 mod reattaching;
 mod refusals;
 mod removal;

@@ -95,6 +95,16 @@ fn a_refusal_says_what_is_not_allowed() {
 }
 
 #[test]
+fn a_claim_that_cannot_be_told_from_another_is_named() {
+    let mut client = Client::connected();
+    remove(&mut client, Timestamp::MAX);
+    looks(&mut client);
+    client.refused(ErrorCode::NoAuth);
+    let (znode, code) = (format!("/l/{OTHER}").into(), ErrorCode::NoAuth);
+    ends(&mut client, Err(QueueError::Unreadable { znode, code }));
+}
+
+#[test]
 fn a_connection_that_breaks_means_starting_over() {
     let mut client = Client::connected();
     remove(&mut client, Timestamp::MAX);

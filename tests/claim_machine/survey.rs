@@ -44,6 +44,17 @@ fn read(client: &mut Client, czxid: i64, data: &[u8]) {
     client.reply(xid, &Reply::GetData { data, stat });
 }
 
+/// Answers the oldest request, how long the data of a claim are.
+fn measure(client: &mut Client, czxid: i64, data_length: i32) {
+    let (xid, _) = client.in_flight[0];
+    let stat = Stat {
+        czxid,
+        data_length,
+        ..Stat::default()
+    };
+    client.reply(xid, &Reply::Exists { stat });
+}
+
 #[track_caller]
 fn result(client: &mut Client) -> Result<Queue, QueueError> {
     match &client.notices()[..] {
@@ -122,6 +133,26 @@ fn a_lock_path_that_is_missing_is_an_empty_queue() {
 }
 
 #[test]
+fn a_count_that_has_wrapped_leaves_no_headroom() {
+    // Three more than 2^31 created, and one of them left.
+    let stat = Stat {
+        cversion: 2 * 3 - 1,
+        num_children: 1,
+        ..Stat::default()
+    };
+    for (number, headroom) in [("0000000002", i32::MAX as u32 - 3), ("-2147483646", 0)] {
+        let mut client = Client::connected();
+        survey(&mut client, Timestamp::MAX);
+        client.batch();
+        let name = format!("{}{number}", OTHER.strip_suffix("0000000003").unwrap());
+        list(&mut client, &[name.as_bytes()], stat);
+        client.batch();
+        read(&mut client, 1, b"{}");
+        assert_eq!(result(&mut client).unwrap().headroom, headroom, "{name}");
+    }
+}
+
+#[test]
 fn what_goes_while_it_is_asked_is_left_out() {
     let mut client = Client::connected();
     survey(&mut client, Timestamp::MAX);
@@ -141,25 +172,82 @@ fn what_goes_while_it_is_asked_is_left_out() {
 
 #[test]
 fn a_refusal_says_what_is_not_allowed() {
-    for (operation, listed) in [("list the claims", false), ("read a claim", true)] {
+    let mut client = Client::connected();
+    survey(&mut client, Timestamp::MAX);
+    client.batch();
+    client.refused(ErrorCode::NoAuth);
+    let error = QueueError::Refused {
+        operation: "list the claims",
+        path: ZnodePath::new("/l").unwrap(),
+        code: ErrorCode::NoAuth,
+    };
+    assert_eq!(result(&mut client), Err(error));
+    client.keeps_nothing();
+}
+
+#[test]
+fn a_claim_of_which_nothing_may_be_known_is_named() {
+    for codes in [
+        &[ErrorCode::NoAuth, ErrorCode::NoAuth][..],
+        &[ErrorCode::Unimplemented],
+    ] {
         let mut client = Client::connected();
         survey(&mut client, Timestamp::MAX);
         client.batch();
-        if listed {
-            list(&mut client, &[OTHER.as_bytes()], Stat::default());
-            client.batch();
-            client.refused(ErrorCode::NoAuth);
+        list(
+            &mut client,
+            &[FURTHER.as_bytes(), OTHER.as_bytes()],
+            Stat::default(),
+        );
+        client.batch();
+        read(&mut client, 1, b"{}");
+        for code in codes {
+            client.refused(*code);
             client.batch();
         }
-        client.refused(ErrorCode::NoAuth);
-        let error = QueueError::Refused {
-            operation,
-            path: ZnodePath::new("/l").unwrap(),
-            code: ErrorCode::NoAuth,
-        };
-        assert_eq!(result(&mut client), Err(error));
+        let error = result(&mut client).unwrap_err();
+        assert!(
+            error.to_string().contains(&format!("/l/{OTHER}")),
+            "{error}"
+        );
+        let (znode, code) = (format!("/l/{OTHER}").into(), codes[0]);
+        assert_eq!(error, QueueError::Unreadable { znode, code });
         client.keeps_nothing();
     }
+}
+
+#[test]
+fn a_claim_whose_data_are_too_long_is_shown_without_and_costs_one_connection() {
+    let mut client = Client::connected();
+    survey(&mut client, Timestamp::MAX);
+    client.batch();
+    let names = [OTHER.as_bytes(), FURTHER.as_bytes(), KAZOO.as_bytes()];
+    list(&mut client, &names, Stat::default());
+    client.batch();
+    client.hear_too_long();
+    client.expect_notices([]);
+    client.reattach();
+    client.expect(["survey /l"]);
+    list(&mut client, &names, Stat::default());
+    client.expect([
+        &*format!("exists /l/{OTHER}"),
+        &format!("exists /l/{FURTHER}"),
+        &format!("exists /l/{KAZOO}"),
+    ]);
+    // A frame takes 100 bytes, and 88 of them are not the data's.
+    measure(&mut client, 30, 13);
+    measure(&mut client, 20, 12);
+    client.expect([&*format!("getData /l/{FURTHER}")]);
+    client.refused(ErrorCode::NoNode);
+    read(&mut client, 20, br#"{"pid":5}"#);
+    let queue = result(&mut client).unwrap();
+    let [small, large] = &queue.contenders[..] else {
+        panic!("{queue:?}");
+    };
+    assert_eq!(small.data.as_ref().unwrap().pid, Some(5));
+    assert_eq!((large.name.as_str(), &large.data), (OTHER, &None));
+    assert_eq!(large.token.get(), 30);
+    client.keeps_nothing();
 }
 
 #[test]
@@ -233,25 +321,46 @@ fn a_survey_waits_for_a_connection_and_not_beyond_its_deadline() {
 }
 
 #[test]
-fn a_survey_that_is_throttled_begins_anew_at_the_heartbeats_pace() {
+fn what_is_throttled_is_asked_again_at_the_heartbeats_pace_and_nothing_else_is() {
     let mut client = Client::connected();
     // Not when a heartbeat is due anyway.
     client.advance(BEAT / 2);
     survey(&mut client, Timestamp::MAX);
     client.batch();
-    list(
-        &mut client,
-        &[OTHER.as_bytes(), FURTHER.as_bytes()],
-        Stat::default(),
-    );
-    client.batch();
     client.refused(ErrorCode::ThrottledOp);
+    client.advance(BEAT);
+    client.expect(["survey /l"]);
+    let names: Vec<_> = (0..66).map(|number| format!("x-{number:010}")).collect();
+    let names: Vec<_> = names.iter().map(|name| name.as_bytes()).collect();
+    list(&mut client, &names, Stat::default());
+    client.batch();
     read(&mut client, 1, b"{}");
+    client.expect(["getData /l/x-0000000064"]);
+    client.refused(ErrorCode::ThrottledOp);
+    client.advance(BEAT / 4);
+    client.refused(ErrorCode::NoAuth);
+    client.expect(["exists /l/x-0000000002"]);
+    client.refused(ErrorCode::ThrottledOp);
+    for czxid in 4..65 {
+        read(&mut client, czxid, b"{}");
+    }
+    client.refused(ErrorCode::ThrottledOp);
     client.expect_notices([]);
-    client.advance(BEAT - MOMENT);
+    client.advance(BEAT * 3 / 4 - MOMENT);
     client.expect_nothing();
     client.advance(MOMENT);
-    client.expect(["survey /l"]);
+    client.expect([
+        "getData /l/x-0000000001",
+        "getData /l/x-0000000003",
+        "exists /l/x-0000000002",
+    ]);
+    read(&mut client, 2, b"{}");
+    client.expect(["getData /l/x-0000000065"]);
+    read(&mut client, 4, b"{}");
+    client.seen_of(3, 50);
+    read(&mut client, 66, b"{}");
+    assert_eq!(result(&mut client).unwrap().contenders.len(), 66);
+    client.keeps_nothing();
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::{FURTHER, OTHER, nothing_is_left};
 
 const TTL: Duration = Duration::from_secs(20);
 const MOMENT: Duration = Duration::from_millis(1);
-/// So long after it was seen at the head.
-const REMOVED_AFTER: Duration = Duration::from_secs(20 + 4);
+/// So long after it was seen at the head: a thousandth is for the clocks.
+const REMOVED_AFTER: Duration = Duration::from_millis(20_000 + 20 + 4_000);
 /// A holder that has a TTL of 20 s, in a session with a timeout of 4 s.
 const LIMITED: &str = r#"{"ttl_ms":20000,"session_timeout_ms":4000}"#;
 
@@ -181,7 +181,7 @@ fn data_written_meanwhile_are_read_before_anything_is_removed() {
     client.advance(BEAT);
     client.expect([&*format!("getData {}", other())]);
     client.head_says(r#"{"ttl_ms":40000,"session_timeout_ms":4000}"#);
-    pass(&mut client, TTL - BEAT - MOMENT);
+    pass(&mut client, (TTL + TTL / 1000) - BEAT - MOMENT);
     client.expect_nothing();
     client.advance(MOMENT);
     client.expect([&*delete_other()]);

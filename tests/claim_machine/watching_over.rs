@@ -173,3 +173,20 @@ fn the_longer_the_queue_the_more_rarely_it_is_listed() {
     pass(&mut client, BEAT * 20);
     looks_in_a_while(&mut client);
 }
+
+#[test]
+fn none_of_those_that_share_the_first_number_is_removed_before_it_is_alone() {
+    let another = "y-0000000001";
+    let mut client = Client::connected();
+    client.wait((1, 4), [FIRST, another, FURTHER, OTHER]);
+    for _ in 0..4 {
+        looks_in_a_while(&mut client);
+        client.listed([FIRST, another, FURTHER, OTHER, "#1:4"]);
+    }
+    looks_in_a_while(&mut client);
+    client.listed([FIRST, FURTHER, OTHER, "#1:4"]);
+    pass(&mut client, T - MOMENT);
+    client.expect_nothing();
+    client.advance(MOMENT);
+    client.expect([&*read(FIRST)]);
+}

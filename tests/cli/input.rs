@@ -3,10 +3,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{client, ran};
+use crate::harness::{Running, client, ran};
 use crate::support::raw::EPHEMERAL;
 
 #[test]
@@ -196,4 +197,17 @@ fn completions_and_man_pages_know_the_flags() {
     let page = ran(&["man", "run"]);
     assert!(page.out.contains("zklock\\-run") && page.out.contains("on\\-lost"));
     assert!(ran(&["man"]).out.contains("zklock\\-status"));
+}
+
+#[test]
+fn too_few_file_descriptors_are_told() {
+    for most in 4..9 {
+        let limited = format!("ulimit -n {most}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("/bin/sh");
+        let zklock = env!("CARGO_BIN_EXE_zklock");
+        let command = command.args(["-c", &limited, zklock, "run", "/p", "true"]);
+        Running::start(command)
+            .end()
+            .says(71, "Too many open files");
+    }
 }

@@ -62,9 +62,7 @@ pub(crate) fn whose(notice: &Notice) -> AcquisitionId {
         | Notice::PlaceLost { id }
         | Notice::Lost { id, .. }
         | Notice::Left { id, .. } => *id,
-        Notice::Surveyed { .. } | Notice::Removed { .. } => {
-            panic!("nobody looks at a queue here: {notice:?}")
-        }
+        other => panic!("nobody looks at a queue here: {other:?}"),
     }
 }
 

@@ -152,7 +152,9 @@ fn kind(token: &Token) -> &'static str {
             Op::ReadHead(_) => "read head",
             Op::EndHead(_) => "end head",
             Op::Delete(_) => "delete",
+            other => panic!("{other:?}"),
         },
+        other => panic!("{other:?}"),
     }
 }
 

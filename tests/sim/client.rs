@@ -343,5 +343,6 @@ fn name_of(event: &SessionEvent) -> &'static str {
         SessionEvent::Closing => "closing",
         SessionEvent::Stopped(zklock::session::Stopped::Closed) => "stopped: closed",
         SessionEvent::Stopped(_) => "stopped: no server",
+        other => panic!("{other:?}"),
     }
 }

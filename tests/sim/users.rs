@@ -178,9 +178,7 @@ impl World {
             | Notice::PlaceLost { id }
             | Notice::Lost { id, .. }
             | Notice::Left { id, .. } => *id,
-            Notice::Surveyed { .. } | Notice::Removed { .. } => {
-                panic!("nobody looks at a queue here")
-            }
+            other => panic!("nobody looks at a queue here: {other:?}"),
         };
         let now = self.local(client);
         let Some(own) = self.users.live.get_mut(&id) else {
@@ -248,9 +246,7 @@ impl World {
                 own.gone = true;
                 self.counts.add("told", "left", 1);
             }
-            Notice::PlaceLost { .. } | Notice::Surveyed { .. } | Notice::Removed { .. } => {
-                self.counts.add("told", "place lost", 1);
-            }
+            _ => self.counts.add("told", "place lost", 1),
         }
         self.forget_if_over(id);
     }

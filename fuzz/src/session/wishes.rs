@@ -123,7 +123,6 @@ impl Wishes {
                 self.fates.insert(id, Fate::Over);
             }
             Notice::PlaceLost { id } => assert!(matches!(fate(&id), Fate::Waiting { .. })),
-            Notice::Surveyed { .. } | Notice::Removed { .. } => panic!("nobody looks at a queue"),
             Notice::Left { id, result } => {
                 assert_eq!(fate(&id), Fate::Over);
                 assert!(!self.left.contains(&id), "a notice after the last");
@@ -132,6 +131,7 @@ impl Wishes {
                     Err(_) => assert!(self.refused.insert(id), "refused twice"),
                 }
             }
+            other => panic!("nobody looks at a queue: {other:?}"),
         }
     }
 

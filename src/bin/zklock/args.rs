@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use zklock::lock::MAX_OWNER;
+use zklock::rustls::pki_types::ServerName;
 use zklock::{FencingToken, ZnodePath};
 
 use crate::deadline::{SHARE_OF_GRACE, lease};
@@ -266,9 +267,15 @@ pub(crate) struct Tls {
     #[arg(long, value_name = "FILE", requires = "tls_ca", requires = "tls_key")]
     pub(crate) tls_cert: Option<PathBuf>,
 
-    /// Its private key.
+    /// Its private key. No one but its owner may have access to it; if that is
+    /// root, a group may read it.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub(crate) tls_key: Option<PathBuf>,
+
+    /// The name that the servers' certificates must be for, in place of their
+    /// hosts in --server.
+    #[arg(long, value_name = "NAME", requires = "tls_ca", value_parser = values::server_name)]
+    pub(crate) tls_server_name: Option<ServerName<'static>>,
 }
 
 /// How to say things on standard error.

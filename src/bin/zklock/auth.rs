@@ -3,12 +3,13 @@
 //! A line each, `SCHEME:AUTH`; empty ones, and those that begin with `#`, do
 //! not count.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io::Read;
 use std::path::Path;
 
-use crate::exit::{Failure, NOT_ALLOWED, USAGE};
+use crate::exit::{Failure, USAGE};
+use crate::secret;
+
+const WHAT: &str = "auth file";
 
 /// A scheme and what goes with it.
 pub(crate) type Auth = (String, Vec<u8>);
@@ -16,28 +17,9 @@ pub(crate) type Auth = (String, Vec<u8>);
 /// Reads a file that nobody but its owner may have access to.
 pub(crate) fn read(path: &Path) -> Result<Vec<Auth>, Failure> {
     let name = path.display();
-    let unreadable = |error: std::io::Error| {
-        let code = match error.kind() {
-            ErrorKind::PermissionDenied => NOT_ALLOWED,
-            _ => USAGE,
-        };
-        Failure::new(
-            code,
-            format_args!("cannot read the auth file {name}: {error}"),
-        )
-    };
-    let mut file = File::open(path).map_err(unreadable)?;
-    // Of the file that is open, whatever its name stands for by now.
-    let mode = file.metadata().map_err(unreadable)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        let message = format!(
-            "others than its owner have access to the auth file {name} (mode {mode:04o}); \
-             change its passwords, then: chmod 600 {name}"
-        );
-        return Err(Failure::new(NOT_ALLOWED, message));
-    }
     let mut content = Vec::new();
-    file.read_to_end(&mut content).map_err(unreadable)?;
+    let read = secret::open(path, WHAT)?.read_to_end(&mut content);
+    read.map_err(|error| secret::unreadable(path, WHAT, error))?;
     parse(&content).map_err(|line| {
         let message = format!(
             "line {line} of the auth file {name} is no SCHEME:AUTH, such as digest:user:password"

@@ -32,6 +32,9 @@ pub(crate) async fn connect(
     if let Some(config) = tls::config(&connection.tls)? {
         builder = builder.tls(config);
     }
+    if let Some(name) = &connection.tls.tls_server_name {
+        builder = builder.tls_server_name(name.clone());
+    }
     Ok(signals.unless(builder.connect()).await??)
 }
 

@@ -32,7 +32,7 @@ Exit status:
   71    the operating system refuses something
   74    the lock was lost while the command ran
   75    the lock was not acquired: it is taken, or the time was over (see -E)
-  77    not allowed: by the server, or an auth file that others can read
+  77    not allowed: by the server, or a file with secrets that others can read
   126   the command cannot be executed
   127   the command was not found
   128+n signal n came while waiting for the lock";
@@ -45,7 +45,7 @@ Exit status:
   69    no server can be reached, or the port cannot be listened on
   71    the operating system refuses something
   75    not done: see standard error
-  77    not allowed: by the server, or an auth file that others can read
+  77    not allowed: by the server, or a file with secrets that others can read
   128+n ended by signal n";
 
 /// An end without success: the exit code, and what there is to say.
@@ -104,8 +104,11 @@ impl Failure {
         }
     }
 
-    fn stopped(why: &Stopped) -> Self {
-        match why {
+    fn stopped(stopped: &Stopped) -> Self {
+        // What the library advises is done by a flag here.
+        let why = stopped.to_string();
+        let why = why.replace("`tls_server_name`", "--tls-server-name");
+        match stopped {
             Stopped::AuthFailed(_) => {
                 Self::new(NOT_ALLOWED, format_args!("{why}; check --auth-file"))
             }
@@ -168,7 +171,9 @@ impl From<AcquireError> for Failure {
 impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
         match &error {
-            QueueError::Refused { code, .. } => Self::refused(*code, &error),
+            QueueError::Refused { code, .. } | QueueError::Unreadable { code, .. } => {
+                Self::refused(*code, &error)
+            }
             _ => Self::new(UNAVAILABLE, error),
         }
     }

@@ -8,7 +8,7 @@
 //! | `exit` | the exit codes, and which error has which |
 //! | `words` | what is said on standard error, as text or JSON |
 //! | `signals`, `terminal` | what may interrupt, and who has the keyboard |
-//! | `connect`, `auth`, `tls` | the session |
+//! | `connect`, `auth`, `tls`, `secret` | the session |
 //! | `run`, `waiting`, `supervise`, `deadline`, `child`, `keeper`, `moment` | `zklock run` |
 //! | `status`, `table` | `zklock status` |
 //! | `breaking` | `zklock break` |
@@ -39,6 +39,7 @@ mod keeper;
 mod moment;
 mod papers;
 mod run;
+mod secret;
 mod serve;
 mod signals;
 mod status;
@@ -50,6 +51,8 @@ mod values;
 mod waiting;
 mod words;
 
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
 use args::Command;
@@ -94,6 +97,7 @@ fn perform(command: &Command, words: Words) -> Result<u8, Failure> {
 
 /// Does what takes a session, and has signals come in from the start.
 fn listening(work: impl AsyncFnOnce(&mut Signals) -> Result<u8, Failure>) -> Result<u8, Failure> {
+    room_for_runtime().map_err(Failure::system)?;
     // The session's task has a thread of its own: nothing that this one does,
     // such as writing to a terminal that is held up, keeps it from its lease.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -108,4 +112,11 @@ fn listening(work: impl AsyncFnOnce(&mut Signals) -> Result<u8, Failure>) -> Res
     // Not by a drop, which would wait for a name that is still being resolved.
     runtime.shutdown_background();
     result
+}
+
+/// Where tokio cannot have the six file descriptors of a runtime that listens
+/// to signals it panics, instead of saying so.
+fn room_for_runtime() -> io::Result<()> {
+    let pairs = [UnixStream::pair(), UnixStream::pair(), UnixStream::pair()];
+    pairs.into_iter().try_for_each(|pair| pair.map(drop))
 }

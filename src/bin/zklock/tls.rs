@@ -10,6 +10,7 @@ use zklock::rustls::{ClientConfig, Error, RootCertStore};
 
 use crate::args::Tls;
 use crate::exit::{Failure, USAGE};
+use crate::secret;
 
 /// What the flags say; `None` if they say nothing of TLS.
 pub(crate) fn config(flags: &Tls) -> Result<Option<Arc<ClientConfig>>, Failure> {
@@ -26,7 +27,7 @@ pub(crate) fn config(flags: &Tls) -> Result<Option<Arc<ClientConfig>>, Failure> 
         .with_root_certificates(trusted);
     let config = match (&flags.tls_cert, &flags.tls_key) {
         (Some(own), Some(key)) => {
-            let secret = PrivateKeyDer::from_pem_file(key);
+            let secret = PrivateKeyDer::from_pem_reader(secret::open_key(key, "private key")?);
             let secret = secret.map_err(|error| unreadable(key, "private key", error))?;
             config
                 .with_client_auth_cert(certificates(own)?, secret)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{Span, SpanRelativeTo};
+use zklock::rustls::pki_types::ServerName;
 use zklock::session::ConnectString;
 use zklock::{Acl, FencingToken, Perms, ZnodePath};
 
@@ -47,6 +48,11 @@ pub(crate) fn servers(text: &str) -> Result<String, String> {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+pub(crate) fn server_name(text: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(text.to_owned())
+        .map_err(|_| "no certificate is for this: neither a host name nor an address".to_owned())
 }
 
 pub(crate) fn token(text: &str) -> Result<FencingToken, String> {

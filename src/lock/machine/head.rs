@@ -3,7 +3,8 @@
 //!
 //! A holder with a TTL stops by its own clock. If its claim stays all the same,
 //! whoever waits removes it, no sooner than TTL and session timeout after the
-//! waiter first saw it there, by the waiter's clock. A holder that is granted
+//! waiter first saw it there, by the waiter's clock, and a thousandth of the TTL
+//! later still, in case that clock is the faster one. A holder that is granted
 //! late, since its claim came to the head while it could not look, does not
 //! count from its grant, but from before a session timeout after that; see
 //! [`ClaimMachine::note_place`]. Only the head is ever removed. What is measured
@@ -21,10 +22,16 @@ use crate::session::{Outcome, Timestamp};
 /// A listing is one name for each claim; a waiter asks for so many per recheck.
 const NAMES_PER_RECHECK: usize = 16;
 
+/// Within a TTL two clocks drift apart by no more than this part of it. For the
+/// session timeout the lease has a margin of its own.
+const DRIFT: u32 = 1000;
+
 /// The claim at the head, not the own one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     path: Arc<str>,
+    /// It may as well be another that has the same number.
+    tied: bool,
     /// When it was first seen there.
     since: Timestamp,
     term: Term,
@@ -49,25 +56,27 @@ enum Term {
 }
 
 impl ClaimMachine {
-    /// This claim is at the head now.
-    pub(super) fn watch_over(&mut self, path: Option<Arc<str>>, cx: &Context<'_>) {
+    /// This claim is at the head now, or one of those that are `tied` with it:
+    /// which of them waits the numbers do not tell, so that none is removed.
+    pub(super) fn watch_over(&mut self, path: Option<Arc<str>>, tied: bool, cx: &Context<'_>) {
         let Some((path, live)) = path.zip(cx.live) else {
             self.head = None;
             return;
         };
         match &mut self.head {
-            Some(head) if head.path == path => match head.term {
+            Some(head) if head.path == path && head.tied == tied => match head.term {
                 Term::Endless | Term::Ends { .. } => self.look_later(cx),
                 Term::Unread | Term::Asked(_) | Term::Ending(_) => {}
             },
             head => {
                 *head = Some(Head {
                     path,
+                    tied,
                     since: cx.now,
                     term: Term::Unread,
                     due: Some(cx.now + live.timeout),
                 });
-                if self.unreadable {
+                if tied || self.unreadable {
                     self.leave_alone(cx);
                 }
             }
@@ -175,5 +184,7 @@ impl ClaimMachine {
 /// removed, if it has a TTL.
 fn overdue_after(data: &[u8]) -> Option<Duration> {
     let data = ClaimData::decode(data)?;
-    Some(data.ttl?.saturating_add(data.session_timeout?))
+    let ttl = data.ttl?;
+    let ttl = ttl.saturating_add(ttl / DRIFT);
+    Some(ttl.saturating_add(data.session_timeout?))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::facts::{Claim, Look, Ranking, SyncState, Watch, Watched};
 use super::{ClaimMachine, Context, Phase};
 use crate::lock::acquisition::Op;
+use crate::lock::effects::LongListing;
 use crate::lock::error::AcquireError;
 use crate::lock::queue::{self, Czxids, Place, Standing};
 use crate::proto::{Children, ErrorCode, Reply, Request};
@@ -60,7 +61,11 @@ impl ClaimMachine {
 
     pub(super) fn listed(&mut self, serial: u32, outcome: Outcome, cx: &mut Context<'_>) {
         if let Outcome::TooLong { length, max } = outcome {
-            return self.cannot_list(length, max, cx);
+            let until = cx.now + UNLISTABLE_FOR;
+            let listing = LongListing { length, max, until };
+            let path = self.request.lock.path.clone();
+            cx.effects.note_long_listing(path, listing);
+            return self.cannot_list(listing, cx);
         }
         let Look::Asked {
             serial: asked,
@@ -101,10 +106,19 @@ impl ClaimMachine {
     /// watch tells it that its claim is there. Whoever leaves and has to look
     /// for what may be there tries again, but rarely, since each time it costs
     /// the session its connection.
-    fn cannot_list(&mut self, length: usize, max: usize, cx: &mut Context<'_>) {
-        self.unlistable = Some(cx.now + UNLISTABLE_FOR);
+    fn cannot_list(&mut self, listing: LongListing, cx: &mut Context<'_>) {
+        let LongListing { length, max, until } = listing;
+        self.unlistable = Some(until);
         let path = self.request.lock.path.clone();
         self.fail(AcquireError::QueueTooLong { path, length, max }, cx);
+    }
+
+    /// What another acquisition of the session has found out it need not.
+    pub(super) fn heed_long_listing(&mut self, cx: &mut Context<'_>) {
+        let known = cx.effects.long_listing(&self.request.lock.path, cx.now);
+        if let (Look::Needed { .. }, Some(listing)) = (&self.look, known) {
+            self.cannot_list(listing, cx);
+        }
     }
 
     /// From its reply on, and not before: an event of an earlier watch, which
@@ -238,7 +252,7 @@ impl ClaimMachine {
         let head = head
             .and_then(Result::ok)
             .map(|name| self.request.lock.below(name));
-        self.watch_over(head, cx);
+        self.watch_over(head, place.head_tied, cx);
         let nameable = place
             .nearest
             .first()

@@ -25,6 +25,7 @@ impl ClaimMachine {
         if self.creating.is_some() || self.retry_at.is_some() {
             return;
         }
+        self.heed_long_listing(cx);
         if !self.doubtful.is_empty() {
             self.delete_doomed(cx);
             return self.ask_for_listing(true, cx);

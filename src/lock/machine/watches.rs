@@ -159,7 +159,7 @@ impl ClaimMachine {
     fn moved_up(&mut self, cx: &mut Context<'_>) {
         let head = self.ahead.watched.last();
         let head = head.map(|head| Arc::clone(&head.path));
-        self.watch_over(head, cx);
+        self.watch_over(head, false, cx);
         if !self.ahead.watched.is_empty() {
             self.recheck_later(cx);
         }
