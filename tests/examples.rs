@@ -49,20 +49,6 @@ fn without_numbers(line: &str) -> String {
 }
 
 #[test]
-fn fencing() {
-    let expected = [
-        "the first reads a balance of # and is paused with the lock held",
-        "the second sets the balance to # with token # written",
-        "the first wakes, and writes before it looks whether it still holds",
-        "the first sets the balance to # with token # refused",
-    ];
-    let lines = lines("fencing");
-    assert_eq!(lines[..4], expected);
-    assert!(lines[4].starts_with("the first looks now: "), "{lines:#?}");
-    assert_eq!(lines[5], "the balance is #");
-}
-
-#[test]
 fn leader() {
     let expected = [
         "red leads in term #",

@@ -23,7 +23,7 @@ use support::raw::RawClient;
 use support::server::{TestServer, on_both_servers};
 use support::zookeeper::signal;
 use tokio::runtime::Runtime;
-use zklock::session::Stopped;
+use zklock::session::{SessionStats, Stopped};
 use zklock::{AcquireError, Guard, Lock, LostReason, Session, SessionBuilder, SessionState};
 
 /// Far more than any step takes; a test that waits so long has failed.
@@ -298,20 +298,7 @@ async fn states_are_told_in_order_and_stats_rise(server: &'static TestServer) {
     tokio::time::sleep(timeout).await;
     let after = session.stats().await.unwrap();
     println!("{before:?}\n{after:?}");
-    for (name, before, after) in [
-        ("requests", before.requests, after.requests),
-        ("replies", before.replies, after.replies),
-        ("events", before.events, after.events),
-        ("heartbeats", before.heartbeats, after.heartbeats),
-        ("bytes sent", before.bytes_sent, after.bytes_sent),
-        (
-            "bytes received",
-            before.bytes_received,
-            after.bytes_received,
-        ),
-    ] {
-        assert!(before < after, "{name}: {before} and then {after}");
-    }
+    all_have_risen(&before, &after);
     assert_eq!((before.connections, after.connections), (1, 2));
     assert!(after.round_trip.is_some());
     assert!(!after.lease_left.is_zero() && after.lease_left < timeout);
@@ -339,6 +326,22 @@ async fn states_are_told_in_order_and_stats_rise(server: &'static TestServer) {
     assert!(!lease_left.is_zero() && *lease_left < timeout, "{told:?}");
     assert!(connected(third, true), "{told:?}");
     assert_eq!(*last, SessionState::Stopped(Stopped::Closed));
+}
+
+fn all_have_risen(before: &SessionStats, after: &SessionStats) {
+    let counts = |stats: &SessionStats| {
+        [
+            ("requests", stats.requests),
+            ("replies", stats.replies),
+            ("events", stats.events),
+            ("heartbeats", stats.heartbeats),
+            ("bytes sent", stats.bytes_sent),
+            ("bytes received", stats.bytes_received),
+        ]
+    };
+    for ((name, before), (_, after)) in counts(before).into_iter().zip(counts(after)) {
+        assert!(before < after, "{name}: {before} and then {after}");
+    }
 }
 
 on_both_servers! {

@@ -100,39 +100,41 @@ fn main() {
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(async {
-        if wanted("codec") {
-            codec::codec(&setup, &mut report);
-        }
-        if wanted("cycle") {
-            latency::cycle(&setup, &mut report).await;
-        }
-        for waiters in [2, 10, 100] {
-            if wanted("handoff") {
-                latency::hand_off(&setup, waiters, &mut report);
-            }
-        }
-        for waiters in [10, 100, 1_000] {
-            if wanted("drain") {
-                drain::drain(&setup, waiters, &mut report);
-                drain::drain_shared(&setup, waiters, &mut report).await;
-            }
-        }
-        for tasks in [1, 16, 256] {
-            if wanted("throughput") {
-                throughput::throughput(&setup, tasks, &mut report).await;
-            }
-        }
-        if wanted("recovery") && !embedded {
-            recovery::recovery(&setup, &mut report).await;
-        }
-        if wanted("scale") {
-            scale::scale(&setup, &report).await;
-        }
-    });
+    runtime.block_on(measure(&setup, wanted, &mut report));
     drop(runtime);
     drop(server);
     for missed in &report.missed {
         report.note(&format!("missed: {missed}"));
+    }
+}
+
+async fn measure(setup: &Setup, wanted: impl Fn(&str) -> bool, report: &mut Report) {
+    if wanted("codec") {
+        codec::codec(setup, report);
+    }
+    if wanted("cycle") {
+        latency::cycle(setup, report).await;
+    }
+    for waiters in [2, 10, 100] {
+        if wanted("handoff") {
+            latency::hand_off(setup, waiters, report);
+        }
+    }
+    for waiters in [10, 100, 1_000] {
+        if wanted("drain") {
+            drain::drain(setup, waiters, report);
+            drain::drain_shared(setup, waiters, report).await;
+        }
+    }
+    for tasks in [1, 16, 256] {
+        if wanted("throughput") {
+            throughput::throughput(setup, tasks, report).await;
+        }
+    }
+    if wanted("recovery") && !setup.embedded {
+        recovery::recovery(setup, report).await;
+    }
+    if wanted("scale") {
+        scale::scale(setup, report).await;
     }
 }

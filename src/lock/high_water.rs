@@ -10,7 +10,7 @@ use super::token::FencingToken;
 ///
 /// This is for a resource within one process. One that is shared keeps the
 /// highest token beside what it protects, and compares and writes both in one
-/// transaction; `examples/fencing.rs` does so in SQL.
+/// transaction; `examples/fencing` does so in SQL.
 ///
 /// ```
 /// use zklock::{FencingToken, HighWater};

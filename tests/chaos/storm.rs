@@ -67,11 +67,8 @@ pub(crate) fn run() {
     crew.end(CALM);
 
     let records = crew.records();
-    let grants: Vec<_> = records
-        .iter()
-        .flat_map(|records| &records.grants)
-        .cloned()
-        .collect();
+    let grants = records.iter().flat_map(|records| records.grants.clone());
+    let grants: Vec<_> = grants.collect();
     let mut verdict = check(&grants, &register.entries());
     verdict.violations.extend(left);
     let report = Report {

@@ -441,9 +441,7 @@ fn many_acquisitions_leave_no_memory_behind() {
     let mut client = Client::connected();
     for counter in 1..1000 {
         let (id, _) = client.hold("/l", counter);
-        client.leave(id);
-        client.batch();
-        client.deleted();
+        crate::leave(&mut client, id, &format!("delete /l/#{counter}:0"));
         client.notices();
     }
     nothing_is_left(&mut client);

@@ -10,6 +10,8 @@ use crate::support::scripted::client::{Client, left, lost, place_lost};
 use crate::support::scripted::{BEAT, T};
 use crate::{FURTHER, OTHER, nothing_is_left};
 
+/// In front of `FURTHER`.
+const FIRST: &str = "x-0000000001";
 const TTL: Duration = Duration::from_secs(20);
 const MOMENT: Duration = Duration::from_millis(1);
 /// So long after it was seen at the head: a thousandth is for the clocks.
@@ -41,6 +43,15 @@ fn wait_behind(data: &str) -> Client {
     client
 }
 
+#[track_caller]
+fn is_granted_until(client: &mut Client, until: Timestamp) {
+    let granted = client.notices();
+    assert!(
+        matches!(granted[..], [Notice::Granted { until: Some(at), .. }] if at == until),
+        "{granted:?} is not until {until:?}"
+    );
+}
+
 /// From when the data were read, T after the head was seen, to its removal.
 fn removal_is_due(client: &mut Client) {
     pass(client, REMOVED_AFTER - T - MOMENT);
@@ -53,15 +64,11 @@ fn pass(client: &mut Client, time: Duration) {
     let end = client.now + time;
     while client.now < end {
         client.advance(BEAT.min(end - client.now));
-        let batch = client.batch();
-        if batch.is_empty() {
-            continue;
+        match &client.batch()[..] {
+            [] => {}
+            [(_, Request::GetChildren { watch: true, .. })] => client.watched(),
+            other => panic!("{other:?}"),
         }
-        assert!(
-            matches!(batch[..], [(_, Request::GetChildren { watch: true, .. })]),
-            "{batch:?}"
-        );
-        client.watched();
     }
 }
 
@@ -207,22 +214,21 @@ fn a_waiter_is_never_removed_and_its_time_counts_from_when_it_came_to_the_head()
 
 #[test]
 fn the_first_of_many_is_watched_over_from_the_back_of_the_queue() {
-    let first = "x-0000000001";
     let mut client = Client::connected();
-    client.wait((1, 4), [first, FURTHER, OTHER]);
+    client.wait((1, 4), [FIRST, FURTHER, OTHER]);
     client.advance(T);
-    client.expect([&*format!("getData /l/{first}")]);
+    client.expect([&*format!("getData /l/{FIRST}")]);
     client.head_says(LIMITED);
     // It may go unheard: look again in a while.
     pass(&mut client, BEAT * 10 - MOMENT);
     client.expect_nothing();
     client.advance(MOMENT);
     client.expect(["list /l"]);
-    client.listed([first, FURTHER, OTHER, "#1:4"]);
+    client.listed([FIRST, FURTHER, OTHER, "#1:4"]);
     pass(&mut client, REMOVED_AFTER - T - BEAT * 10 - MOMENT);
     client.expect_nothing();
     client.advance(MOMENT);
-    client.expect([&*format!("delete /l/{first}")]);
+    client.expect([&*format!("delete /l/{FIRST}")]);
     client.deleted();
     // Nothing else would tell who is first now.
     client.expect(["list /l"]);
@@ -233,16 +239,15 @@ fn the_first_of_many_is_watched_over_from_the_back_of_the_queue() {
 
 #[test]
 fn a_head_that_goes_unheard_is_found_out_in_time() {
-    let first = "x-0000000001";
     let mut client = Client::connected();
-    client.wait((1, 4), [first, FURTHER, OTHER]);
+    client.wait((1, 4), [FIRST, FURTHER, OTHER]);
     client.advance(T);
-    client.head_without_a_ttl(first);
+    client.head_without_a_ttl(FIRST);
     pass(&mut client, BEAT * 10 - MOMENT);
     client.expect_nothing();
     client.advance(MOMENT);
     client.expect(["list /l"]);
-    client.listed([first, FURTHER, OTHER, "#1:4"]);
+    client.listed([FIRST, FURTHER, OTHER, "#1:4"]);
     // The same, and known: look again in a while, and read nothing anew.
     pass(&mut client, BEAT * 10 - MOMENT);
     client.expect_nothing();
@@ -360,8 +365,8 @@ fn time_in_the_queue_is_no_part_of_the_ttl_where_the_lock_path_is_watched() {
     client.event(EventType::NodeChildrenChanged, "/l");
     client.expect(["list /l watch"]);
     client.listed(["#1:4"]);
-    let until = Some(client.now + TTL);
-    assert!(matches!(client.notices()[..], [Notice::Granted { until: at, .. }] if at == until));
+    let until = client.now + TTL;
+    is_granted_until(&mut client, until);
 }
 
 /// Whoever is granted late, since it did not hear for long of who is ahead, has
@@ -389,13 +394,8 @@ fn a_place_that_is_being_looked_for_is_no_news_of_who_is_ahead() {
     }
     client.batch();
     client.listed(["#1:4"]);
-    let until = Some(last_heard + TTL);
     assert!(client.now > last_heard);
-    let granted = client.notices();
-    assert!(
-        matches!(granted[..], [Notice::Granted { until: at, .. }] if at == until),
-        "{granted:?} is not until {until:?}"
-    );
+    is_granted_until(&mut client, last_heard + TTL);
 }
 
 #[test]
@@ -406,12 +406,8 @@ fn a_claim_that_is_told_of_late_counts_its_ttl_from_the_grant() {
     client.advance(BEAT / 2);
     client.created(0);
     client.listed(["#1:0"]);
-    let until = Some(client.now + TTL);
-    let granted = client.notices();
-    assert!(
-        matches!(granted[..], [Notice::Granted { until: at, .. }] if at == until),
-        "{granted:?} is not until {until:?}"
-    );
+    let until = client.now + TTL;
+    is_granted_until(&mut client, until);
 }
 
 #[test]
@@ -438,11 +434,10 @@ fn a_head_whose_data_are_too_long_is_read_once() {
 
 #[test]
 fn a_head_with_a_long_ttl_that_goes_unheard_is_found_out_in_time() {
-    let first = "x-0000000001";
     let mut client = Client::connected();
-    client.wait((1, 4), [first, FURTHER, OTHER]);
+    client.wait((1, 4), [FIRST, FURTHER, OTHER]);
     client.advance(T);
-    client.expect([&*format!("getData /l/{first}")]);
+    client.expect([&*format!("getData /l/{FIRST}")]);
     client.head_says(r#"{"ttl_ms":86400000,"session_timeout_ms":4000}"#);
     pass(&mut client, BEAT * 10 - MOMENT);
     client.expect_nothing();

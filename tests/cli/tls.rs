@@ -39,8 +39,8 @@ impl Drop for File {
 #[test]
 fn a_command_under_a_lock_over_tls() {
     let server = Secure::shared();
-    let ca = File::new(&server.authority.pem());
-    let own = File::new(&server.authority.issue(&[]).pem());
+    let ca = File::new(server.authority.pem());
+    let own = File::new(server.authority.issue(&[]).pem());
     let address = server.address();
     let run = ["run", "-s", &address, "--tls-ca", ca.path()];
     let cert = ["--tls-cert", own.path(), "--tls-key", own.path()];
@@ -63,7 +63,7 @@ fn a_certificate_for_another_name_and_the_flag_that_says_so() {
     let authority = Authority::new();
     let identity = authority.issue(&["zk.example"]);
     let server = Secure::start(authority, &identity, &[("ssl.clientAuth", "none")]);
-    let ca = File::new(&server.authority.pem());
+    let ca = File::new(server.authority.pem());
     let address = server.address();
     let run = ["run", "-s", &address, "--tls-ca", ca.path()];
     let rest = ["/p", "echo", "under it"];
@@ -80,8 +80,8 @@ fn a_certificate_for_another_name_and_the_flag_that_says_so() {
 #[test]
 fn a_private_key_that_others_have_access_to_is_refused() {
     let authority = Authority::new();
-    let ca = File::new(&authority.pem());
-    let key = File::new(&authority.issue(&[]).pem());
+    let ca = File::new(authority.pem());
+    let key = File::new(authority.issue(&[]).pem());
     let run = ["run", "--tls-ca", ca.path(), "--tls-cert", key.path()];
     let args = [&run[..], &["--tls-key", key.path(), "/p", "true"]].concat();
     for mode in [0o644, 0o620, 0o601] {

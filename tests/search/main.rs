@@ -18,6 +18,11 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../support/notices.rs"]
+mod notices;
+#[path = "../support/panics.rs"]
+mod panics;
+
 mod checks;
 mod client;
 mod faults;

@@ -1,18 +1,12 @@
 //! All that can happen in a small world: each state is looked at once.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Once;
 
+use crate::panics;
 use crate::world::{Step, World};
 
 /// No way that comes to an end is as long.
 const TOO_DEEP: usize = 300;
-
-thread_local! {
-    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
@@ -54,7 +48,6 @@ struct Place {
 
 /// Looks at all states that can be reached, depth first.
 pub(crate) fn search(world: World, order: Order, mut look: impl FnMut(&World)) -> Found {
-    catch_panics();
     let mut found = Found::default();
     let mut seen = HashSet::new();
     let mut way: Vec<Place> = Vec::new();
@@ -63,7 +56,7 @@ pub(crate) fn search(world: World, order: Order, mut look: impl FnMut(&World)) -
     loop {
         if let Some((mut world, step)) = next.take() {
             let mut by = Vec::from_iter(step);
-            let ended = catch(|| enter(&mut world, &mut by, order, &mut seen, &mut look));
+            let ended = panics::catch(|| enter(&mut world, &mut by, order, &mut seen, &mut look));
             found.steps += by.len() as u64;
             let untried = match ended {
                 Ok(untried) => untried,
@@ -132,23 +125,4 @@ fn told(way: &[Place], last: &[Step], why: &str) -> String {
         .map(|(at, it)| format!("{:4} {it:?}", at + 1))
         .collect();
     format!("{}\n{why}", steps.join("\n"))
-}
-
-fn catch<T>(run: impl FnOnce() -> T) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| PANIC.take())
-}
-
-/// A panic while a step is taken is a result.
-fn catch_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let text = info.to_string();
-            if text.contains("violations=") {
-                before(info);
-            }
-            PANIC.replace(text);
-        }));
-    });
 }

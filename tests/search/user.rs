@@ -55,17 +55,6 @@ impl User {
     }
 }
 
-pub(crate) fn whose(notice: &Notice) -> AcquisitionId {
-    match notice {
-        Notice::Granted { id, .. }
-        | Notice::Failed { id, .. }
-        | Notice::PlaceLost { id }
-        | Notice::Lost { id, .. }
-        | Notice::Left { id, .. } => *id,
-        other => panic!("nobody looks at a queue here: {other:?}"),
-    }
-}
-
 pub(crate) fn request(user: usize, deadline: Timestamp) -> AcquireRequest {
     let open: Arc<[Acl]> = [Acl::world_anyone()].into();
     AcquireRequest {

@@ -20,8 +20,9 @@ use zklock::session::{Action, Cause, Io, Timestamp};
 
 use crate::client::{Client, T};
 use crate::faults::{Fault, Plan};
+use crate::notices::whose;
 use crate::print::Print;
-use crate::user::{LOCK, User, request, whose};
+use crate::user::{LOCK, User, request};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {

@@ -20,6 +20,11 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../support/notices.rs"]
+mod notices;
+#[path = "../support/panics.rs"]
+mod panics;
+
 mod audit;
 mod census;
 mod checks;

@@ -142,9 +142,8 @@ impl Plan {
         // Who removes a holder after its TTL relies on its own clock.
         let ttls = dice.percent(25);
         let faults = faults.filter(|fault| !ttls || *fault != Fault::Jump);
-        let counter = dice
-            .percent(10)
-            .then(|| dice.pick(&[i32::MAX - 3, i32::MAX - 3, i32::MAX - 70_000, -2]));
+        let counters = [i32::MAX - 3, i32::MAX - 3, i32::MAX - 70_000, -2];
+        let counter = dice.percent(10).then(|| dice.pick(&counters));
         // It is what such a queue is there for.
         let wraps = counter == Some(i32::MAX - 3);
         let faults = faults.filter(|fault| !matches!(fault, Fault::Wrap | Fault::Siege));

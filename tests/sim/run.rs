@@ -1,12 +1,11 @@
 //! Running schedules, and showing the first that fails.
 
-use std::cell::RefCell;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::panics;
 use crate::plan::Fault;
 use crate::report::{Counts, History};
 use crate::world::World;
@@ -16,13 +15,8 @@ const RUNS: u64 = 400;
 /// As many of a history's last lines are shown.
 const SHOWN: usize = 400;
 
-thread_local! {
-    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
 /// Runs as many as the environment says.
 pub(crate) fn schedules() {
-    catch_panics();
     if let Some(seed) = number("SIM_SEED") {
         return replay(seed);
     }
@@ -133,12 +127,11 @@ fn all_happened(runs: u64, counts: &Counts) {
 }
 
 fn one(seed: u64, history: Option<History>) -> Result<Counts, String> {
-    let run = || {
+    panics::catch(|| {
         let mut world = World::new(seed, history);
         world.run();
         world.counts
-    };
-    catch_unwind(AssertUnwindSafe(run)).map_err(|_| PANIC.take())
+    })
 }
 
 /// Runs it again, and writes down what happens.
@@ -159,19 +152,4 @@ fn replay(seed: u64) {
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().expect("a number"))
-}
-
-/// A panic of a schedule is a result.
-fn catch_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            let text = info.to_string();
-            if text.contains("SIM_SEED=") || thread::current().name().is_some() {
-                before(info);
-            }
-            PANIC.replace(text);
-        }));
-    });
 }

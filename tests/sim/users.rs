@@ -11,6 +11,7 @@ use zklock::proto::{Acl, ZnodePath};
 use zklock::session::Timestamp;
 
 use crate::client::Process;
+use crate::notices::whose;
 use crate::phases::Phase;
 use crate::world::{Event, World};
 
@@ -172,14 +173,7 @@ impl World {
     /// What the users of a client are told.
     pub(crate) fn told(&mut self, client: usize, notice: Notice) {
         self.note(|_| format!("client {client} is told: {notice:?}"));
-        let id = match &notice {
-            Notice::Granted { id, .. }
-            | Notice::Failed { id, .. }
-            | Notice::PlaceLost { id }
-            | Notice::Lost { id, .. }
-            | Notice::Left { id, .. } => *id,
-            other => panic!("nobody looks at a queue here: {other:?}"),
-        };
+        let id = whose(&notice);
         let now = self.local(client);
         let Some(own) = self.users.live.get_mut(&id) else {
             panic!("{id:?} was over: {notice:?}");
@@ -196,24 +190,9 @@ impl World {
                 assert!(!own.answered && !own.left, "{id:?}: {own:?}");
                 assert!(now < own.deadline, "{id:?} is granted late: {own:?}");
                 own.answered = true;
-                let purged = self.census.is_purged(&znode);
-                let it = &self.clients[client];
-                let looked = it.engine.recipe().looked(id, it.seen);
-                assert!(
-                    !self.census.was_purged_by(&znode, looked),
-                    "{id:?} is granted on a claim that is known to be gone"
-                );
-                self.census.take(&self.servers, self.now);
-                assert!(
-                    self.census.was_first(&znode),
-                    "{id:?} is granted though {znode} has never been first"
-                );
-                own.held = Some((znode, until.unwrap_or(Timestamp::MAX)));
+                own.held = Some((Arc::clone(&znode), until.unwrap_or(Timestamp::MAX)));
                 let lock = own.lock;
-                if purged {
-                    self.counts
-                        .add("told", "granted on a claim that was purged", 1);
-                } else {
+                if self.may_be_granted(client, id, &znode) {
                     self.in_order(id, lock, token);
                 }
                 self.granted(id);
@@ -233,11 +212,8 @@ impl World {
                 }
             }
             Notice::Lost { reason, .. } => {
-                assert!(
-                    own.held.is_some() || own.left,
-                    "{id:?} did not hold: {own:?}"
-                );
-                own.held = None;
+                let held = own.held.take();
+                assert!(held.is_some() || own.left, "{id:?} did not hold: {own:?}");
                 self.counts.add("told", format!("lost: {reason:?}"), 1);
             }
             Notice::Left { result, .. } => {
@@ -249,6 +225,28 @@ impl World {
             _ => self.counts.add("told", "place lost", 1),
         }
         self.forget_if_over(id);
+    }
+
+    /// The claim has been first, and is not known to be gone. Whether it is there
+    /// at all.
+    fn may_be_granted(&mut self, client: usize, id: AcquisitionId, znode: &str) -> bool {
+        let purged = self.census.is_purged(znode);
+        let it = &self.clients[client];
+        let looked = it.engine.recipe().looked(id, it.seen);
+        assert!(
+            !self.census.was_purged_by(znode, looked),
+            "{id:?} is granted on a claim that is known to be gone"
+        );
+        self.census.take(&self.servers, self.now);
+        assert!(
+            self.census.was_first(znode),
+            "{id:?} is granted though {znode} has never been first"
+        );
+        if purged {
+            self.counts
+                .add("told", "granted on a claim that was purged", 1);
+        }
+        !purged
     }
 
     fn in_order(&mut self, id: AcquisitionId, lock: usize, token: FencingToken) {

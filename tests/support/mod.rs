@@ -21,7 +21,7 @@
 )]
 
 mod acks;
-#[cfg(feature = "tls")]
+#[cfg(feature = "cli")]
 pub(crate) mod certificates;
 pub(crate) mod ensemble;
 mod frame_splitter;
@@ -30,7 +30,7 @@ pub(crate) mod other_clients;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod scripted;
-#[cfg(feature = "tls")]
+#[cfg(feature = "cli")]
 pub(crate) mod secure;
 #[cfg(feature = "tokio")]
 pub(crate) mod server;

@@ -40,8 +40,8 @@ impl Secure {
             builder.property(key, value)
         });
         let server = builder
-            .file("key.pem", identity.pem())
-            .file("trust.pem", authority.pem())
+            .file("key.pem", identity.pem().to_owned())
+            .file("trust.pem", authority.pem().to_owned())
             .start();
         Self {
             server,

@@ -169,20 +169,23 @@ impl Client {
     #[track_caller]
     pub(crate) fn listed<const N: usize>(&mut self, names: [&str; N]) {
         let names = names.map(|name| self.expand(name));
+        self.answer_listing(&names);
+    }
+
+    /// As `listed`, for names that are no text.
+    #[track_caller]
+    pub(crate) fn listed_bytes(&mut self, names: &[&[u8]]) {
+        self.answer_listing(names);
+    }
+
+    #[track_caller]
+    fn answer_listing(&mut self, names: &[impl AsRef<[u8]>]) {
         let (xid, request) = self.oldest();
         assert!(
             matches!(request, Request::GetChildren { .. }),
             "the oldest request is {}",
             self.show(&request)
         );
-        let children = names.iter().collect();
-        self.reply(xid, &Reply::GetChildren { children });
-    }
-
-    /// As `listed`, for names that are no text.
-    #[track_caller]
-    pub(crate) fn listed_bytes(&mut self, names: &[&[u8]]) {
-        let (xid, _) = self.oldest();
         let children = names.iter().collect();
         self.reply(xid, &Reply::GetChildren { children });
     }
@@ -306,9 +309,7 @@ impl Client {
         let own = format!("#{counter}:{number}");
         let names = ahead.iter().copied().chain([own.as_str()]);
         let names: Vec<_> = names.map(|name| self.expand(name)).collect();
-        let (xid, _) = self.oldest();
-        let children = names.iter().collect();
-        self.reply(xid, &Reply::GetChildren { children });
+        self.answer_listing(&names);
         self.batch();
         self.seen(czxid);
         for _ in 0..ahead.len().min(2) {
@@ -355,12 +356,10 @@ impl Client {
 
     /// The opposite of `expand`.
     fn shorten(&self, name: &str) -> String {
-        let whole = name.ends_with("-lock-");
-        let numbered = if whole {
-            format!("{name}0000000000")
-        } else {
-            name.to_owned()
-        };
+        let mut numbered = name.to_owned();
+        if name.ends_with("-lock-") {
+            numbered += "0000000000";
+        }
         match ClaimId::parse(numbered.as_bytes()) {
             Some(ClaimId {
                 session_id,
@@ -387,13 +386,10 @@ impl Locking {
 pub(crate) fn keeps_nothing(claims: &Claims) {
     assert!(claims.is_empty(), "{claims:?}");
     let shown = format!("{claims:?}");
-    for index in [
-        "machines", "schedule", "held", "owners", "watchers", "counters", "traces",
-    ] {
-        assert!(
-            shown.contains(&format!(" {index}: {{}}")),
-            "{index} in {shown}"
-        );
+    let indexes = "machines schedule held owners watchers counters traces";
+    for index in indexes.split(' ') {
+        let empty = format!(" {index}: {{}}");
+        assert!(shown.contains(&empty), "{index} in {shown}");
     }
     assert!(shown.contains("surveys: Surveys({})"), "{shown}");
 }

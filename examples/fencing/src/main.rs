@@ -2,7 +2,7 @@
 //! refuses what it writes when it wakes.
 //!
 //! ```text
-//! cargo run --example fencing
+//! cargo run -p fencing
 //! ```
 //!
 //! The row keeps the highest fencing token that has written it, and every
