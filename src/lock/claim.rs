@@ -5,8 +5,6 @@
 //! every listing shows which claims are ours. Other clients' claims carry other
 //! prefixes; what counts is the number that the server put behind them.
 
-use std::fmt::Write;
-
 /// What the server's `%010d` printed behind the name that a client asked for:
 /// the number of children that had been created before, a signed 32-bit count.
 pub type SequenceNumber = i32;
@@ -84,9 +82,11 @@ impl ClaimId {
             counter,
         } = self;
         let (before, behind) = dialect.frame();
-        let session_id = session_id as u64;
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{before}{session_id:016x}{counter:016x}{behind}");
+        out.push_str(before);
+        for number in [session_id as u64, counter] {
+            out.extend(hex_digits(number).map(char::from));
+        }
+        out.push_str(behind);
     }
 
     /// The id in a child's name, if this client's code wrote that name.
