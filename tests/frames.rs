@@ -116,6 +116,29 @@ async fn a_hand_off_between_two_costs_no_request(server: &'static TestServer) {
     granted.release().await.unwrap();
 }
 
+/// On a runtime of one thread those who are granted a lock run before the
+/// session's task writes.
+#[tokio::test]
+async fn a_release_at_once_goes_out_with_the_watch_of_its_claim() {
+    const CYCLES: usize = 50;
+    let proxy = Proxy::start(&TestServer::embedded().address());
+    let session = Session::connect(proxy.address()).await.unwrap();
+    let lock = Lock::new(&session, "/together").unwrap();
+    proxy.clear();
+    let cycles = tokio::spawn(async move {
+        for _ in 0..CYCLES {
+            lock.acquire().await.unwrap().release().await.unwrap();
+        }
+    });
+    cycles.await.unwrap();
+    let requests = requests(&proxy);
+    let is_together =
+        |pair: &&[(usize, Request)]| names(pair) == ["exists", "delete"] && pair[0].0 == pair[1].0;
+    let together = requests.windows(2).filter(is_together).count();
+    // All of them, unless the answers to a create and its listing come apart.
+    assert!(together > CYCLES / 2, "{together} of {CYCLES}");
+}
+
 on_both_servers! {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     a_free_lock_costs_one_batch_and_a_release_one_request

@@ -6,7 +6,8 @@
 //! cargo bench --bench footprint -- cycles N [TASKS]    only so many, for a profiler
 //! cargo bench --bench footprint -- drain N             as many waiters, one session
 //!
-//! These two are against the embedded server, or with `real` a real one.
+//! These two are against the embedded server, or with `real` a real one; with
+//! `threads` on a runtime of several.
 //! ```
 
 #![allow(
@@ -57,10 +58,12 @@ fn main() {
     let (cycles, drain) = (after("cycles"), after("drain"));
     let profiled = cycles.or(drain).is_some();
     let server = Server::start(has("embedded") || profiled && !has("real"));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let mut runtime = if has("threads") {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime = runtime.enable_all().build().unwrap();
     let address = server.address();
     runtime.block_on(async {
         if let Some(at) = cycles {

@@ -2,10 +2,9 @@
 //! tasks on paths of their own, and the processor time they take.
 
 use std::fs;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use tokio::task::LocalSet;
+use tokio::task::JoinSet;
 use zklock::Lock;
 
 use crate::Setup;
@@ -62,21 +61,20 @@ pub async fn throughput(setup: &Setup, tasks: usize, report: &mut Report) {
 
 /// How many were done.
 async fn ours(locks: &[Lock], length: Duration) -> u32 {
-    let done = Rc::new(std::cell::Cell::new(0));
     let end = Instant::now() + length;
-    let tasks = LocalSet::new();
+    let mut tasks = JoinSet::new();
     for lock in locks {
         let lock = lock.clone();
-        let done = Rc::clone(&done);
-        tasks.spawn_local(async move {
+        tasks.spawn(async move {
+            let mut done = 0;
             while Instant::now() < end {
                 lock.acquire().await.unwrap().release().await.unwrap();
-                done.set(done.get() + 1);
+                done += 1;
             }
+            done
         });
     }
-    tasks.await;
-    done.get()
+    tasks.join_all().await.into_iter().sum()
 }
 
 /// The processor time of this thread.

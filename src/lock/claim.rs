@@ -5,8 +5,6 @@
 //! every listing shows which claims are ours. Other clients' claims carry other
 //! prefixes; what counts is the number that the server put behind them.
 
-use std::fmt::Write;
-
 /// What the server's `%010d` printed behind the name that a client asked for:
 /// the number of children that had been created before, a signed 32-bit count.
 pub type SequenceNumber = i32;
@@ -66,7 +64,8 @@ impl Dialect {
     }
 }
 
-const HEX_DIGITS: usize = 32;
+/// A number of 64 bits in hexadecimal.
+pub(super) type HexDigits = [u8; 16];
 
 impl ClaimId {
     /// What the claim's name begins with; the server appends the number.
@@ -83,9 +82,11 @@ impl ClaimId {
             counter,
         } = self;
         let (before, behind) = dialect.frame();
-        let session_id = session_id as u64;
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{before}{session_id:016x}{counter:016x}{behind}");
+        out.push_str(before);
+        for number in [session_id as u64, counter] {
+            out.extend(hex_digits(number).map(char::from));
+        }
+        out.push_str(behind);
     }
 
     /// The id in a child's name, if this client's code wrote that name.
@@ -96,10 +97,22 @@ impl ClaimId {
             .find_map(|dialect| Self::parse_as(dialect, name))
     }
 
+    /// The counter in a name that begins as a claim's of this session does; the
+    /// session's id as [`hex_digits`]. What comes behind is not looked at.
+    pub(super) fn peek_counter(name: &[u8], session_id: &HexDigits) -> Option<u64> {
+        Dialect::ALL.into_iter().find_map(|dialect| {
+            let (before, _) = dialect.frame();
+            let rest = name.strip_prefix(before.as_bytes())?;
+            let (counter, _) = rest.strip_prefix(session_id)?.split_first_chunk()?;
+            hex(counter)
+        })
+    }
+
     fn parse_as(dialect: Dialect, name: &[u8]) -> Option<Self> {
         let (before, behind) = dialect.frame();
         let rest = name.strip_prefix(before.as_bytes())?;
-        let (digits, rest) = rest.split_at_checked(HEX_DIGITS)?;
+        let (session_id, rest) = rest.split_first_chunk()?;
+        let (counter, rest) = rest.split_first_chunk()?;
         let suffix = rest.strip_prefix(behind.as_bytes())?;
         // With the separator: the sign is one only behind it.
         let number = sequence_number(rest)?;
@@ -108,7 +121,6 @@ impl ClaimId {
         if others != usize::from(number < 0) {
             return None;
         }
-        let (session_id, counter) = digits.split_at_checked(HEX_DIGITS / 2)?;
         Some(Self {
             session_id: hex(session_id)? as i64,
             counter: hex(counter)?,
@@ -133,13 +145,9 @@ impl ClaimId {
 /// ```
 #[must_use]
 pub fn sequence_number(name: &[u8]) -> Option<SequenceNumber> {
-    let digits = name
-        .iter()
-        .rev()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    let (prefix, digits) = name.split_at_checked(name.len().checked_sub(digits)?)?;
-    let magnitude = decimal(digits)?;
+    let ten = trailing_digits::<10>(name).map(|found| (10, found));
+    let nine = || trailing_digits::<9>(name).map(|found| (9, found));
+    let (digits, (prefix, magnitude)) = ten.or_else(nine)?;
     let signed = match prefix {
         [.., b'-' | b'_', b'-'] | [b'-'] => true,
         [.., b'-'] => magnitude > i64::from(i32::MAX),
@@ -147,7 +155,7 @@ pub fn sequence_number(name: &[u8]) -> Option<SequenceNumber> {
     };
     // `%010d` pads with zeros behind the sign: only a number of ten digits has
     // ten behind it.
-    let number = match (digits.len(), signed) {
+    let number = match (digits, signed) {
         (9, true) if magnitude > 0 => -magnitude,
         (10, true) if magnitude >= 1_000_000_000 => -magnitude,
         (10, _) => magnitude,
@@ -156,24 +164,46 @@ pub fn sequence_number(name: &[u8]) -> Option<SequenceNumber> {
     i32::try_from(number).ok()
 }
 
-fn decimal(digits: &[u8]) -> Option<i64> {
-    let in_range = (9..=10).contains(&digits.len());
-    in_range.then(|| {
-        digits
-            .iter()
-            .fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'))
-    })
+/// The number that so many digits at the end are, and what stands before them,
+/// if that is no digit.
+fn trailing_digits<const COUNT: usize>(name: &[u8]) -> Option<(&[u8], i64)> {
+    let (prefix, digits) = name.split_last_chunk::<COUNT>()?;
+    if prefix.last().is_some_and(u8::is_ascii_digit) {
+        return None;
+    }
+    let value = digits.iter().try_fold(0, |value, digit| {
+        let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
+        Some(value * 10 + digit)
+    });
+    Some((prefix, value?))
 }
 
-/// Sixteen digits at the most, in lower case.
-fn hex(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0, |value, digit| {
-        let digit = match digit {
+/// The number in hexadecimal, in lower case.
+pub(super) fn hex_digits(mut number: u64) -> HexDigits {
+    let mut digits = HexDigits::default();
+    for digit in digits.iter_mut().rev() {
+        let value = (number & 0xf) as u8;
+        *digit = if value < 10 {
+            b'0' + value
+        } else {
+            b'a' + value - 10
+        };
+        number >>= 4;
+    }
+    digits
+}
+
+/// The number that [`hex_digits`] gave.
+fn hex(digits: &HexDigits) -> Option<u64> {
+    // Half of a counter's are zeros, mostly, and a listing has many.
+    let digits = digits.strip_prefix(b"00000000").unwrap_or(digits);
+    digits.iter().try_fold(0, |number, digit| {
+        let value = match digit {
             b'0'..=b'9' => digit - b'0',
             b'a'..=b'f' => digit - b'a' + 10,
             _ => return None,
         };
-        Some(value << 4 | u64::from(digit))
+        Some(number << 4 | u64::from(value))
     })
 }
 

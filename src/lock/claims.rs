@@ -129,8 +129,8 @@ impl Claims {
         let (Some(live), Some(machine)) = (self.live, self.machines.get(&lister)) else {
             return;
         };
-        let orphans: Vec<_> = queue::of_session(children, live.session_id)
-            .filter(|(counter, _)| !self.effects.knows(*counter))
+        let unknown = |counter| !self.effects.knows(counter);
+        let orphans: Vec<_> = queue::of_session(children, live.session_id, unknown)
             .filter_map(|(_, name)| {
                 Some(
                     machine

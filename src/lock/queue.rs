@@ -9,7 +9,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::claim::{ClaimId, SequenceNumber, sequence_number};
+use super::claim::{ClaimId, SequenceNumber, hex_digits, sequence_number};
 use crate::proto::Children;
 
 /// From here on numbers may wrap or stick, and no longer tell the order.
@@ -67,11 +67,8 @@ pub(super) fn standing(children: &Children, own: &[u8], number: SequenceNumber) 
             continue;
         };
         numbers_tell &= tells_the_order(other);
-        if name == own {
-            found = true;
-            continue;
-        }
         match other.cmp(&number) {
+            Ordering::Equal if name == own => found = true,
             Ordering::Equal => tied = true,
             Ordering::Less => {
                 let this = (other, name);
@@ -170,14 +167,18 @@ pub(super) fn may_reuse_its_number(name: &[u8]) -> bool {
     contains(b"__WRIT__") || contains(b"__READ__")
 }
 
-/// The claims in a listing that the given session created.
+/// The claims in a listing that the given session created, if their counter is
+/// `wanted`. In a long listing hardly any is, so that it is asked before a name
+/// is looked at as a whole.
 pub(super) fn of_session(
     children: &Children,
     session_id: i64,
+    wanted: impl Fn(u64) -> bool,
 ) -> impl Iterator<Item = (u64, &[u8])> {
+    let digits = hex_digits(session_id as u64);
     children.iter().filter_map(move |name| {
-        let id = ClaimId::parse(name)?;
-        (id.session_id == session_id).then_some((id.counter, name))
+        let counter = ClaimId::peek_counter(name, &digits).filter(|counter| wanted(*counter))?;
+        ClaimId::parse(name).map(|_| (counter, name))
     })
 }
 
@@ -388,10 +389,10 @@ mod tests {
             }
             .prefix(Dialect::default())
         );
-        let children: Children = [ours.as_str(), other.as_str(), "x-0000000003"]
-            .iter()
-            .collect();
-        let found: Vec<_> = of_session(&children, -2).collect();
+        let no_claim = format!("{ours}x");
+        let children: Children = [&ours, &other, &no_claim, "x-0000000003"].iter().collect();
+        let found: Vec<_> = of_session(&children, -2, |counter| counter == 5).collect();
         assert_eq!(found, [(5, ours.as_bytes())]);
+        assert_eq!(of_session(&children, -2, |counter| counter != 5).count(), 0);
     }
 }

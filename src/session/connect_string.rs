@@ -64,7 +64,7 @@ impl fmt::Debug for Server {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectString {
-    servers: Vec<Server>,
+    servers: Arc<[Server]>,
     chroot: ZnodePath,
 }
 

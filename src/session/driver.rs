@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -75,6 +76,10 @@ pub(super) struct Driver<R: Recipe> {
     state: watch::Sender<SessionState>,
     closers: Vec<oneshot::Sender<()>>,
     stopped: bool,
+    /// All tasks run on one thread: those of the users never beside this one.
+    alone: bool,
+    /// The others had their turn since the last write.
+    yielded: bool,
     span: Span,
 }
 
@@ -98,6 +103,8 @@ impl<R: Recipe> Driver<R> {
             state,
             closers: Vec::new(),
             stopped: false,
+            alone: Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread,
+            yielded: false,
             span,
         }
     }
@@ -123,12 +130,30 @@ impl<R: Recipe> Driver<R> {
     /// One round of everything. The socket comes before the timers: after a
     /// pause, what has arrived meanwhile must count before what was missed.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut progress = self.read(cx);
+        let heard = self.read(cx);
+        let mut progress = heard;
         progress |= self.keep_time(cx);
         progress |= self.take_messages(cx);
         progress |= self.act();
+        if heard && self.yields(cx) {
+            return false;
+        }
         progress |= self.write(cx);
         progress
+    }
+
+    /// Whoever was answered may ask for more at once, as one who is granted a
+    /// lock and releases it, and that is to go out in the same write. So on a
+    /// runtime of one thread the others come first, once for each write. Where
+    /// there are more threads another would only take this task over.
+    fn yields(&mut self, cx: &mut Context<'_>) -> bool {
+        let has_requests = self.engine.session().has_requests();
+        self.yielded = self.alone && has_requests && !self.yielded;
+        if self.yielded {
+            // This puts it behind those that are ready.
+            cx.waker().wake_by_ref();
+        }
+        self.yielded
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> bool {

@@ -285,8 +285,8 @@ impl ClaimMachine {
         let Some(live) = cx.live.filter(|_| !suspects.is_empty()) else {
             return;
         };
-        let mut found: Vec<Claim> = queue::of_session(children, live.session_id)
-            .filter(|(counter, _)| suspects.contains(counter) && !self.knows(*counter))
+        let suspect = |counter| suspects.contains(&counter) && !self.knows(counter);
+        let mut found: Vec<Claim> = queue::of_session(children, live.session_id, suspect)
             .filter_map(|(counter, name)| {
                 let path = self.request.lock.below(std::str::from_utf8(name).ok()?);
                 self.claim_at(counter, path, None, cx)

@@ -17,8 +17,12 @@ use crate::session::timers::Timer;
 const MAX_TRANSMISSION: usize = 128 * 1024;
 /// More room for transmissions than this is given back, in bytes.
 const KEPT_ROOM: usize = 1024;
-/// A queue keeps room for so many entries, however few it has.
+/// The queue of requests keeps room for so many, however few it has.
 const KEPT_CAPACITY: usize = 16;
+/// An idle session has the two requests of a heartbeat in flight, and one output
+/// at a time.
+const IDLE_IN_FLIGHT: usize = 2;
+const IDLE_OUTPUTS: usize = 1;
 
 impl<T> SessionMachine<T> {
     /// The bytes to write now: whole frames, the heartbeat's first, then as
@@ -105,8 +109,8 @@ impl<T> SessionMachine<T> {
     /// Gives back the room that a burst of requests has left.
     fn give_back(&mut self) {
         self.queue.shrink_to(KEPT_CAPACITY);
-        self.pending.shrink(KEPT_CAPACITY);
-        self.outputs.shrink_to(KEPT_CAPACITY);
+        self.pending.shrink(IDLE_IN_FLIGHT);
+        self.outputs.shrink_to(IDLE_OUTPUTS);
         if self.room.capacity() > KEPT_ROOM {
             self.room = BytesMut::new();
         }

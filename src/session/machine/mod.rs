@@ -331,6 +331,12 @@ impl<T> SessionMachine<T> {
         matches!(self.connection, Connection::Live(_))
     }
 
+    /// Whether requests wait to be written.
+    #[must_use]
+    pub fn has_requests(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     const fn has_connection(&self) -> Result<(), Misuse> {
         match self.connection {
             Connection::Handshaking { .. }
