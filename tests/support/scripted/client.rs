@@ -346,6 +346,7 @@ impl Client {
             Request::GetChildren { watch, .. } => ("list", *watch),
             Request::GetChildren2 { .. } => ("survey", false),
             Request::Exists { watch, .. } => ("exists", *watch),
+            Request::Delete { version: 1.., .. } => ("delete one version of", false),
             _ => (request.opcode().name(), false),
         };
         let path = request.path().map_or("", |path| path);
@@ -366,9 +367,8 @@ impl Client {
                 counter,
             }) if session_id == self.session_id => {
                 let number = zklock::lock::sequence_number(name.as_bytes());
-                number.map_or(format!("#{counter}"), |number| {
-                    format!("#{counter}:{number}")
-                })
+                let number = number.map(|it| format!(":{it}")).unwrap_or_default();
+                format!("#{counter}{number}")
             }
             _ => name.to_owned(),
         }
