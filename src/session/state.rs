@@ -219,3 +219,14 @@ impl fmt::Display for Cause {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_session_says_why() {
+        let lost = SessionEvent::Lost(SessionLost::Expired).to_string();
+        assert_eq!(lost, "lost: the ZooKeeper session has expired");
+    }
+}
