@@ -12,12 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
 use tokio::time::Instant;
 #[cfg(feature = "tls")]
 use tokio_rustls::rustls::{ClientConfig, pki_types::ServerName};
 
 use super::auth::Auth;
+use super::board::{Reader, board};
 use super::clock::Clock;
 use super::connect_string::{ConnectString, ConnectStringError, Server};
 use super::dialer::Dialer;
@@ -252,25 +252,26 @@ impl<R: Hosted> SessionBuilder<R> {
         let clock = surroundings.clock;
         let engine = Engine::new(config, R::default(), clock.now());
         let (sender, inbox) = inbox::inbox();
-        let (state, watcher) = watch::channel(SessionState::Connecting);
+        let (state, reader) = board(SessionState::Connecting);
         let span = Span::session(&ensemble);
         let driver = Driver::new(engine, surroundings, inbox, state, span);
         runtime.spawn(driver);
         let session = Session::new(
             Link::new(sender, clock),
-            watcher.clone(),
+            reader.anew(),
             Arc::new(ensemble),
         );
-        Self::wait(watcher).await.map(|()| session)
+        Self::wait(reader).await.map(|()| session)
     }
 
-    async fn wait(mut state: watch::Receiver<SessionState>) -> Result<(), ConnectError> {
-        let decided = |state: &SessionState| *state != SessionState::Connecting;
-        let state = state.wait_for(decided).await.map(|state| state.clone());
-        match state {
-            Ok(SessionState::Stopped(why)) => Err(ConnectError::Stopped(why)),
-            Err(_) => Err(ConnectError::Closed),
-            Ok(_) => Ok(()),
+    async fn wait(mut states: Reader<SessionState>) -> Result<(), ConnectError> {
+        loop {
+            match states.next().await {
+                Some(SessionState::Connecting) => {}
+                Some(SessionState::Stopped(why)) => return Err(ConnectError::Stopped(why)),
+                Some(_) => return Ok(()),
+                None => return Err(ConnectError::Closed),
+            }
         }
     }
 }

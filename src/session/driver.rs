@@ -7,9 +7,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::board::Writer;
 use super::clock::Clock;
 use super::dialer::{Dialer, Dialing};
 use super::engine::{Action, Engine, Io, Recipe};
@@ -73,7 +74,7 @@ pub(super) struct Driver<R: Recipe> {
     dials: usize,
     timer: Pin<Box<Sleep>>,
     timer_set_for: Option<Timestamp>,
-    state: watch::Sender<SessionState>,
+    state: Writer<SessionState>,
     closers: Vec<oneshot::Sender<()>>,
     stopped: bool,
     /// All tasks run on one thread: those of the users never beside this one.
@@ -88,7 +89,7 @@ impl<R: Recipe> Driver<R> {
         engine: Engine<R>,
         surroundings: Surroundings,
         inbox: Receiver<Message<R::Command>>,
-        state: watch::Sender<SessionState>,
+        state: Writer<SessionState>,
         span: Span,
     ) -> Self {
         Self {
@@ -269,7 +270,7 @@ impl<R: Recipe> Driver<R> {
             let session = self.engine.session();
             let left = session.lease().map(|until| until - self.now());
             let (id, left) = (session.session_id(), left.unwrap_or_default());
-            self.state.send_modify(|state| state.after(event, id, left));
+            self.state.update(|state| state.after(event, id, left));
             progress = true;
         }
         progress

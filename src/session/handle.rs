@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
+use super::board::Reader;
 use super::builder::{ConnectError, SessionBuilder};
 use super::clock::Clock;
 use super::connect_string::ConnectString;
@@ -26,7 +27,7 @@ use super::stats::SessionStats;
 /// asked; what was held in the old one is lost, and says so.
 pub struct Session<R: Recipe> {
     link: Link<R::Command>,
-    state: watch::Receiver<SessionState>,
+    state: Reader<SessionState>,
     ensemble: Arc<ConnectString>,
 }
 
@@ -66,7 +67,7 @@ impl<C> Clone for Link<C> {
 impl<R: Recipe> Session<R> {
     pub(super) const fn new(
         link: Link<R::Command>,
-        state: watch::Receiver<SessionState>,
+        state: Reader<SessionState>,
         ensemble: Arc<ConnectString>,
     ) -> Self {
         Self {
@@ -92,16 +93,14 @@ impl<R: Recipe> Session<R> {
     /// Where the session stands now.
     #[must_use]
     pub fn state(&self) -> SessionState {
-        self.state.borrow().clone()
+        self.state.latest()
     }
 
     /// The states of the session from now on, the present one first.
     #[must_use]
     pub fn states(&self) -> SessionStates {
-        let mut state = self.state.clone();
-        state.mark_changed();
         SessionStates {
-            state,
+            state: self.state.anew(),
             ended: false,
         }
     }
@@ -173,7 +172,7 @@ impl<R: Recipe> fmt::Debug for Session<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("ensemble", &self.ensemble)
-            .field("state", &*self.state.borrow())
+            .field("state", &self.state.latest())
             .finish_non_exhaustive()
     }
 }
@@ -248,7 +247,7 @@ impl SessionState {
 /// nothing is kept for it: see [`Session::states`].
 #[derive(Clone, Debug)]
 pub struct SessionStates {
-    state: watch::Receiver<SessionState>,
+    state: Reader<SessionState>,
     ended: bool,
 }
 
@@ -263,11 +262,10 @@ impl SessionStates {
         if self.ended {
             return None;
         }
-        // An error says that the task is gone; what it said last stands.
-        let gone = self.state.changed().await.is_err();
-        let state = self.state.borrow_and_update().clone();
-        self.ended = gone || matches!(state, SessionState::Stopped(_));
-        let stopped = SessionState::Stopped(Stopped::Closed);
-        Some(if gone { stopped } else { state })
+        // A task that went without a word took its session with it.
+        let gone = SessionState::Stopped(Stopped::Closed);
+        let state = self.state.next().await.unwrap_or(gone);
+        self.ended = matches!(state, SessionState::Stopped(_));
+        Some(state)
     }
 }

@@ -21,6 +21,8 @@ mod timers;
 mod tls_error;
 
 #[cfg(feature = "tokio")]
+mod board;
+#[cfg(feature = "tokio")]
 mod builder;
 #[cfg(feature = "tokio")]
 mod clock;
