@@ -64,6 +64,10 @@ impl Dialect {
     }
 }
 
+/// Times this a byte is each byte of a word: digits are read and written eight at
+/// a time, since a long listing has thousands of them.
+const EACH: u64 = 0x0101_0101_0101_0101;
+
 /// A number of 64 bits in hexadecimal.
 pub(super) type HexDigits = [u8; 16];
 
@@ -84,7 +88,8 @@ impl ClaimId {
         let (before, behind) = dialect.frame();
         out.push_str(before);
         for number in [session_id as u64, counter] {
-            out.extend(hex_digits(number).map(char::from));
+            let digits = hex_digits(number);
+            out.push_str(std::str::from_utf8(&digits).unwrap_or_default());
         }
         out.push_str(behind);
     }
@@ -97,14 +102,15 @@ impl ClaimId {
             .find_map(|dialect| Self::parse_as(dialect, name))
     }
 
-    /// The counter in a name that begins as a claim's of this session does; the
-    /// session's id as [`hex_digits`]. What comes behind is not looked at.
+    /// The counter in a name that is a claim's of this session; the session's id
+    /// as [`hex_digits`]. Only what comes before the counter is looked at: some
+    /// other name that begins so has some counter too.
     pub(super) fn peek_counter(name: &[u8], session_id: &HexDigits) -> Option<u64> {
         Dialect::ALL.into_iter().find_map(|dialect| {
             let (before, _) = dialect.frame();
             let rest = name.strip_prefix(before.as_bytes())?;
             let (counter, _) = rest.strip_prefix(session_id)?.split_first_chunk()?;
-            hex(counter)
+            Some(likely_hex(counter))
         })
     }
 
@@ -171,45 +177,106 @@ fn trailing_digits<const COUNT: usize>(name: &[u8]) -> Option<(&[u8], i64)> {
     if prefix.last().is_some_and(u8::is_ascii_digit) {
         return None;
     }
-    let value = digits.iter().try_fold(0, |value, digit| {
+    let (high, low) = digits.split_last_chunk()?;
+    let value = high.iter().try_fold(0, |value, digit| {
         let digit = digit.is_ascii_digit().then(|| i64::from(digit - b'0'))?;
         Some(value * 10 + digit)
     });
-    Some((prefix, value?))
+    Some((prefix, value? * 100_000_000 + eight_digits(*low)?))
+}
+
+/// The number that these digits are, each a byte of the word.
+fn eight_digits(digits: [u8; 8]) -> Option<i64> {
+    let word = u64::from_be_bytes(digits);
+    // From `0` to `9` the upper half is 3, and with 6 more still.
+    let upper = |word: u64| word & (0xf0 * EACH);
+    if upper(word) != 0x30 * EACH || upper(word.wrapping_add(6 * EACH)) != 0x30 * EACH {
+        return None;
+    }
+    // Two digits become one of base 100, two of those one of base 10,000.
+    let pairs = |word: u64, base: u64, width: u32, lanes: u64| {
+        (word >> width & lanes) * base + (word & lanes)
+    };
+    let word = pairs(word & (0x0f * EACH), 10, 8, 0x00ff_00ff_00ff_00ff);
+    let word = pairs(word, 100, 16, 0x0000_ffff_0000_ffff);
+    i64::try_from(pairs(word, 10_000, 32, 0xffff_ffff)).ok()
 }
 
 /// The number in hexadecimal, in lower case.
-pub(super) fn hex_digits(mut number: u64) -> HexDigits {
-    let mut digits = HexDigits::default();
-    for digit in digits.iter_mut().rev() {
-        let value = (number & 0xf) as u8;
-        *digit = if value < 10 {
-            b'0' + value
-        } else {
-            b'a' + value - 10
-        };
-        number >>= 4;
+pub(super) const fn hex_digits(number: u64) -> HexDigits {
+    const fn eight(half: u64) -> u64 {
+        let word = (half << 16 | half) & 0x0000_ffff_0000_ffff;
+        let word = (word << 8 | word) & 0x00ff_00ff_00ff_00ff;
+        let word = (word << 4 | word) & (0x0f * EACH);
+        // From 10 on, 6 more reach the upper half of a byte.
+        let letters = (word + 6 * EACH) >> 4 & EACH;
+        word + 0x30 * EACH + (b'a' - b'9' - 1) as u64 * letters
     }
-    digits
+    let (high, low) = (eight(number >> 32), eight(number & 0xffff_ffff));
+    ((high as u128) << 64 | low as u128).to_be_bytes()
 }
 
 /// The number that [`hex_digits`] gave.
 fn hex(digits: &HexDigits) -> Option<u64> {
-    // Half of a counter's are zeros, mostly, and a listing has many.
-    let digits = digits.strip_prefix(b"00000000").unwrap_or(digits);
-    digits.iter().try_fold(0, |number, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u64::from(value))
-    })
+    let number = likely_hex(digits);
+    (hex_digits(number) == *digits).then_some(number)
+}
+
+/// As [`hex`], but anything else is some number too: of the names in a long
+/// listing hardly one is looked at twice.
+const fn likely_hex(digits: &HexDigits) -> u64 {
+    const fn eight(word: u64) -> u64 {
+        // Of a letter the lower half is 9 less than its value.
+        let word = (word & (0x0f * EACH)) + 9 * (word >> 6 & EACH);
+        let word = (word >> 4 | word) & 0x00ff_00ff_00ff_00ff;
+        let word = (word >> 8 | word) & 0x0000_ffff_0000_ffff;
+        (word >> 16 | word) & 0xffff_ffff
+    }
+    let words = u128::from_be_bytes(*digits);
+    eight((words >> 64) as u64) << 32 | eight(words as u64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn hexadecimal_is_as_stds(
+            number in any::<u64>(),
+            place in 0_usize..16,
+            byte in any::<u8>(),
+        ) {
+            let text = format!("{number:016x}");
+            let mut digits = hex_digits(number);
+            prop_assert_eq!(std::str::from_utf8(&digits), Ok(&*text));
+            prop_assert_eq!(hex(&digits), Some(number));
+            prop_assert_eq!(likely_hex(&digits), number);
+            digits[place] = byte;
+            let valid = matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+            let text = String::from_utf8_lossy(&digits);
+            let expected = valid.then(|| u64::from_str_radix(&text, 16).unwrap());
+            prop_assert_eq!(hex(&digits), expected);
+            // Anything has some counter.
+            likely_hex(&digits);
+        }
+
+        #[test]
+        fn eight_digits_are_a_number_and_nothing_else_is(
+            number in 0_i64..100_000_000,
+            place in 0_usize..8,
+            byte in any::<u8>(),
+        ) {
+            let mut digits = [0; 8];
+            digits.copy_from_slice(format!("{number:08}").as_bytes());
+            prop_assert_eq!(eight_digits(digits), Some(number));
+            digits[place] = byte;
+            let text = String::from_utf8_lossy(&digits);
+            let expected = byte.is_ascii_digit().then(|| text.parse().unwrap());
+            prop_assert_eq!(eight_digits(digits), expected);
+        }
+    }
 
     #[test]
     fn our_names_come_back() {

@@ -169,7 +169,7 @@ pub(super) fn may_reuse_its_number(name: &[u8]) -> bool {
 
 /// The claims in a listing that the given session created, if their counter is
 /// `wanted`. In a long listing hardly any is, so that it is asked before a name
-/// is looked at as a whole.
+/// is looked at as a whole; of names that are no claims', too.
 pub(super) fn of_session(
     children: &Children,
     session_id: i64,
@@ -177,8 +177,8 @@ pub(super) fn of_session(
 ) -> impl Iterator<Item = (u64, &[u8])> {
     let digits = hex_digits(session_id as u64);
     children.iter().filter_map(move |name| {
-        let counter = ClaimId::peek_counter(name, &digits).filter(|counter| wanted(*counter))?;
-        ClaimId::parse(name).map(|_| (counter, name))
+        ClaimId::peek_counter(name, &digits).filter(|counter| wanted(*counter))?;
+        ClaimId::parse(name).map(|id| (id.counter, name))
     })
 }
 
