@@ -50,16 +50,16 @@ impl Metadata {
         }
         if let Some(pid) = self.pid {
             json.push_str(r#","pid":"#);
-            push_number(json, pid.into(), 1);
+            push_number(json, pid.into());
         }
         if let Some(ttl) = self.ttl {
             // Rounded up: what is removed is never too early.
             let millis = ttl.as_nanos().div_ceil(1_000_000);
             json.push_str(r#","ttl_ms":"#);
-            push_number(json, saturating(millis), 1);
+            push_number(json, saturating(millis));
         }
         json.push_str(r#","session_timeout_ms":"#);
-        push_number(json, saturating(session_timeout.as_millis()), 1);
+        push_number(json, saturating(session_timeout.as_millis()));
         json.push('}');
     }
 }
@@ -117,14 +117,13 @@ fn saturating(millis: u128) -> u64 {
     u64::try_from(millis).unwrap_or(u64::MAX)
 }
 
-/// In decimal, with so many digits at least. Every claim has a dozen numbers,
-/// and `write!` takes several times as long for each.
-fn push_number(json: &mut String, number: u64, digits: usize) {
-    if number >= 10 || digits > 1 {
-        push_number(json, number / 10, digits.saturating_sub(1));
-    }
-    let digit = (number % 10) as u8;
-    json.push(char::from(b'0' + digit));
+/// The number, which has twenty digits at the most.
+fn push_number(json: &mut String, number: u64) {
+    let mut text = [0; 20];
+    let count = number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let (digits, _) = text.split_at_mut(count);
+    write_digits(digits, number);
+    json.push_str(std::str::from_utf8(digits).unwrap_or_default());
 }
 
 fn push_string(json: &mut String, text: &str) {
@@ -143,22 +142,32 @@ fn push_string(json: &mut String, text: &str) {
 
 /// The UTC date and time so long after 1970-01-01T00:00:00Z.
 fn push_rfc3339(json: &mut String, since_epoch: Duration) {
+    let mut text = *b"0000-00-00T00:00:00.000Z";
     let seconds = since_epoch.as_secs();
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(days);
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
     let millis = since_epoch.subsec_millis();
-    for (number, digits, end) in [
-        (year, 4, '-'),
-        (month, 2, '-'),
-        (day, 2, 'T'),
-        (hour, 2, ':'),
-        (minute, 2, ':'),
-        (second, 2, '.'),
-        (millis.into(), 3, 'Z'),
+    for (number, place) in [
+        (year, 0..4),
+        (month, 5..7),
+        (day, 8..10),
+        (hour, 11..13),
+        (minute, 14..16),
+        (second, 17..19),
+        (millis.into(), 20..23),
     ] {
-        push_number(json, number, digits);
-        json.push(end);
+        write_digits(text.get_mut(place).unwrap_or_default(), number);
+    }
+    json.push_str(std::str::from_utf8(&text).unwrap_or_default());
+}
+
+/// In decimal, behind zeros; the last digits, if there is no room for all. Every
+/// claim has a dozen numbers, and `write!` takes several times as long for each.
+fn write_digits(digits: &mut [u8], mut number: u64) {
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
