@@ -256,11 +256,7 @@ impl<R: Hosted> SessionBuilder<R> {
         let span = Span::session(&ensemble);
         let driver = Driver::new(engine, surroundings, inbox, state, span);
         runtime.spawn(driver);
-        let session = Session::new(
-            Link::new(sender, clock),
-            reader.anew(),
-            Arc::new(ensemble),
-        );
+        let session = Session::new(Link::new(sender, clock), reader.anew(), Arc::new(ensemble));
         Self::wait(reader).await.map(|()| session)
     }
 

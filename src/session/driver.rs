@@ -16,6 +16,7 @@ use super::dialer::{Dialer, Dialing};
 use super::engine::{Action, Engine, Io, Recipe};
 use super::handle::SessionState;
 use super::inbox::Receiver;
+use super::pace::Pace;
 use super::state::{Cause, SessionEvent};
 use super::stats::SessionStats;
 use super::time::Timestamp;
@@ -71,6 +72,7 @@ pub(super) struct Driver<R: Recipe> {
     inbox: Receiver<Message<R::Command>>,
     inbox_open: bool,
     link: Link,
+    pace: Pace,
     dials: usize,
     timer: Pin<Box<Sleep>>,
     timer_set_for: Option<Timestamp>,
@@ -98,6 +100,7 @@ impl<R: Recipe> Driver<R> {
             inbox,
             inbox_open: true,
             link: Link::Down,
+            pace: Pace::default(),
             dials: 0,
             timer: Box::pin(sleep(Duration::ZERO)),
             timer_set_for: None,
@@ -131,7 +134,7 @@ impl<R: Recipe> Driver<R> {
     /// One round of everything. The socket comes before the timers: after a
     /// pause, what has arrived meanwhile must count before what was missed.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let heard = self.read(cx);
+        let heard = self.pause().is_none() && self.read(cx);
         let mut progress = heard;
         progress |= self.keep_time(cx);
         progress |= self.take_messages(cx);
@@ -157,13 +160,30 @@ impl<R: Recipe> Driver<R> {
         self.yielded
     }
 
+    /// Until when the connection is not read, though time is kept: never beyond
+    /// what is due, which has to see all that has arrived.
+    fn pause(&self) -> Option<Timestamp> {
+        let now = self.now();
+        let due = self.engine.deadline().is_some_and(|at| at <= now);
+        self.pace.pause(now).filter(|_| !due)
+    }
+
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut progress = false;
-        for _ in 0..FRAMES_PER_TURN {
+        let frames = self.read_frames(cx);
+        if frames > 0 {
+            let in_flight = self.engine.session().in_flight();
+            self.pace.read(frames, in_flight, self.now());
+        }
+        frames > 0
+    }
+
+    /// How many there were, or other news of the connection.
+    fn read_frames(&mut self, cx: &mut Context<'_>) -> usize {
+        for frames in 0..FRAMES_PER_TURN {
             let io = match &mut self.link {
-                Link::Down => return progress,
+                Link::Down => return frames,
                 Link::Dialing(dial) => match dial.as_mut().poll(cx) {
-                    Poll::Pending => return progress,
+                    Poll::Pending => return frames,
                     Poll::Ready(Ok(stream)) => {
                         self.link = Link::Up(Transport::new(stream, self.surroundings.max_frame));
                         Io::Connected
@@ -171,7 +191,7 @@ impl<R: Recipe> Driver<R> {
                     Poll::Ready(Err(cause)) => self.hang_up(cause),
                 },
                 Link::Up(transport) => match transport.poll_read(cx) {
-                    Poll::Pending => return progress,
+                    Poll::Pending => return frames,
                     Poll::Ready(Ok(Read::Frame(frame))) => Io::Frame(frame),
                     Poll::Ready(Ok(Read::Partial)) => Io::Partial,
                     Poll::Ready(Err(cause)) => self.hang_up(cause),
@@ -180,9 +200,8 @@ impl<R: Recipe> Driver<R> {
             self.tell(io);
             // A frame may end the connection: obey before reading on.
             self.act();
-            progress = true;
         }
-        progress
+        FRAMES_PER_TURN
     }
 
     fn hang_up(&mut self, cause: Cause) -> Io {
@@ -197,15 +216,17 @@ impl<R: Recipe> Driver<R> {
     }
 
     fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(deadline) = self.engine.deadline() else {
-            return false;
-        };
         let now = self.now();
-        if deadline <= now {
+        let deadline = self.engine.deadline();
+        if deadline.is_some_and(|at| at <= now) {
             self.inbox.give_back();
             self.engine.tick(now);
             return true;
         }
+        let times = [deadline, self.pace.pause(now)];
+        let Some(deadline) = times.into_iter().flatten().min() else {
+            return false;
+        };
         if self.timer_set_for != Some(deadline) {
             self.timer_set_for = Some(deadline);
             let at = Instant::now().checked_add(deadline - now);

@@ -34,6 +34,8 @@ mod driver;
 mod handle;
 #[cfg(feature = "tokio")]
 mod inbox;
+#[cfg(feature = "tokio")]
+mod pace;
 #[cfg(feature = "tls")]
 mod tls;
 #[cfg(feature = "tokio")]

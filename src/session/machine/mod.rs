@@ -331,6 +331,12 @@ impl<T> SessionMachine<T> {
         matches!(self.connection, Connection::Live(_))
     }
 
+    /// How many requests are written and not answered.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Whether requests wait to be written.
     #[must_use]
     pub fn has_requests(&self) -> bool {

@@ -1,0 +1,102 @@
+//! How often a busy connection is read.
+//!
+//! A server that is behind sends its answers one by one, as it gets done with
+//! them. To be woken for each, and to ask for the next with a write of its own,
+//! takes the client, and the server, several times the work of doing it by the
+//! dozen. So where much is in flight, and would keep the server busy for a while,
+//! there is a pause between two reads. What arrives is then late by less than an
+//! eighth of the time that it took anyway.
+
+use std::time::Duration;
+
+use super::time::Timestamp;
+
+/// The pause; a timer's granularity.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// It is not worth it with fewer requests in flight.
+const MANY: usize = 64;
+
+/// For so many pauses the server has to be busy with what is in flight.
+const BACKLOG: u128 = 8;
+
+/// When to read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pace {
+    /// What came since then is counted.
+    since: Timestamp,
+    frames: usize,
+    pause: Option<Timestamp>,
+}
+
+impl Pace {
+    /// So many frames were read, and so many requests are still in flight.
+    pub(super) fn read(&mut self, frames: usize, in_flight: usize, now: Timestamp) {
+        self.frames = self.frames.saturating_add(frames);
+        let elapsed = now - self.since;
+        if elapsed < PAUSE {
+            return;
+        }
+        // How long it will take at the rate at which frames came.
+        let busy = elapsed.as_nanos() * in_flight as u128;
+        let pauses = BACKLOG * PAUSE.as_nanos() * self.frames as u128;
+        self.pause = (in_flight >= MANY && busy >= pauses).then(|| now + PAUSE);
+        self.since = now;
+        self.frames = 0;
+    }
+
+    /// Until when not to read, if not now.
+    pub(super) fn pause(&self, now: Timestamp) -> Option<Timestamp> {
+        self.pause.filter(|until| now < *until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = PAUSE;
+
+    fn at(millis: u32) -> Timestamp {
+        Timestamp::from_nanos(1_000_000_000) + MILLI * millis
+    }
+
+    /// The end of the pause after a read each millisecond.
+    fn pace(frames: usize, in_flight: usize) -> Option<Timestamp> {
+        let mut pace = Pace::default();
+        (0..=10).for_each(|millis| pace.read(frames, in_flight, at(millis)));
+        pace.pause(at(10))
+    }
+
+    #[test]
+    fn a_server_that_is_behind_is_read_once_in_a_millisecond() {
+        assert_eq!(pace(8, MANY), Some(at(11)));
+        assert_eq!(pace(100, 800), Some(at(11)));
+    }
+
+    #[test]
+    fn one_that_keeps_up_is_read_at_once() {
+        assert_eq!(pace(9, MANY), None);
+        assert_eq!(pace(101, 800), None);
+    }
+
+    #[test]
+    fn few_requests_never_wait() {
+        assert_eq!(pace(0, MANY - 1), None);
+    }
+
+    #[test]
+    fn the_rate_is_taken_over_a_whole_pause() {
+        let mut pace = Pace::default();
+        pace.read(0, MANY, at(10));
+        assert_eq!(pace.pause(at(10)), Some(at(11)));
+        assert_eq!(pace.pause(at(11)), None);
+        // Three frames in three reads tell nothing yet; nine in all do.
+        for _ in 0..3 {
+            pace.read(3, MANY, at(10) + MILLI / 2);
+            assert_eq!(pace.pause(at(11)), None);
+        }
+        pace.read(0, MANY, at(11));
+        assert_eq!(pace.pause(at(11)), None);
+    }
+}
