@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::acquisition::{AcquireRequest, AcquisitionId, Command, LockId, Notice, Op, Token};
-use super::effects::{Effects, LiveSession};
+use super::effects::{Effects, LiveSession, Trace};
 use super::error::{AcquireError, QueueError};
 use super::machine::{ClaimInput, ClaimMachine, Context, Phase};
 use super::queue;
@@ -14,6 +14,16 @@ use super::survey::{SurveyRequest, Surveys};
 use crate::proto::{Children, Reply, Request, WatcherEvent};
 use crate::session::{Outcome, Recipe, RecipeInput, SessionEvent, Timestamp};
 
+/// The room of so many that are gone is kept for others.
+const KEPT_SPARE: usize = 16;
+
+/// One of the acquisitions.
+#[derive(Clone, Debug)]
+struct Acquisition {
+    machine: ClaimMachine,
+    trace: Trace,
+}
+
 /// The acquisitions of one session, as a recipe on it.
 ///
 /// Sans IO, like the session: commands, replies, events and the time come in
@@ -21,10 +31,14 @@ use crate::session::{Outcome, Recipe, RecipeInput, SessionEvent, Timestamp};
 /// are to be told by [`notice`](Self::notice).
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
-    machines: BTreeMap<AcquisitionId, ClaimMachine>,
+    acquisitions: BTreeMap<AcquisitionId, Box<Acquisition>>,
+    /// Those that are gone, for their room.
+    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
+    spare: Vec<Box<Acquisition>>,
     /// When each machine has something to do.
     schedule: BTreeSet<(Timestamp, AcquisitionId)>,
-    held: BTreeSet<AcquisitionId>,
+    /// How many are held.
+    holders: usize,
     owners: BTreeMap<(LockId, Arc<str>), AcquisitionId>,
     live: Option<LiveSession>,
     session_id: Option<i64>,
@@ -64,20 +78,20 @@ impl Claims {
     /// Whether this acquisition has left a trace.
     #[must_use]
     pub fn contains(&self, id: AcquisitionId) -> bool {
-        self.machines.contains_key(&id)
+        self.acquisitions.contains_key(&id)
     }
 
     /// How many acquisitions have left a trace: those that wait, hold, or are
     /// not gone from the server yet.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.machines.len()
+        self.acquisitions.len()
     }
 
     /// Whether there is no acquisition at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.machines.is_empty()
+        self.acquisitions.is_empty()
     }
 
     fn acquire(&mut self, request: AcquireRequest, now: Timestamp) {
@@ -93,8 +107,23 @@ impl Claims {
         if let Some(error) = error {
             return self.effects.notify(Notice::Failed { id, error });
         }
-        self.machines.insert(id, ClaimMachine::new(request));
+        self.begin(id, ClaimMachine::new(request));
         self.tell(id, &ClaimInput::Look, now);
+    }
+
+    fn begin(&mut self, id: AcquisitionId, machine: ClaimMachine) {
+        machine.deadline().map(|at| self.schedule.insert((at, id)));
+        let acquisition = match self.spare.pop() {
+            Some(mut spare) => {
+                spare.machine = machine;
+                spare
+            }
+            None => Box::new(Acquisition {
+                machine,
+                trace: Trace::default(),
+            }),
+        };
+        self.acquisitions.insert(id, acquisition);
     }
 
     fn completed(&mut self, token: Token, outcome: Outcome, now: Timestamp) {
@@ -126,19 +155,13 @@ impl Claims {
     /// Deletes the claims of this session that no acquisition knows: whatever
     /// made them, nobody else ever will.
     fn sweep(&mut self, lister: AcquisitionId, children: &Children) {
-        let (Some(live), Some(machine)) = (self.live, self.machines.get(&lister)) else {
+        let (Some(live), Some(lister)) = (self.live, self.acquisitions.get(&lister)) else {
             return;
         };
+        let lock = &lister.machine.request().lock;
         let unknown = |counter| !self.effects.knows(counter);
         let orphans: Vec<_> = queue::of_session(children, live.session_id, unknown)
-            .filter_map(|(_, name)| {
-                Some(
-                    machine
-                        .request()
-                        .lock
-                        .below(std::str::from_utf8(name).ok()?),
-                )
-            })
+            .filter_map(|(_, name)| Some(lock.below(std::str::from_utf8(name).ok()?)))
             .collect();
         for path in orphans {
             let delete = Request::Delete {
@@ -152,15 +175,12 @@ impl Claims {
     }
 
     fn event(&mut self, event: &WatcherEvent, now: Timestamp) {
-        for id in self.effects.take_watchers(&event.path) {
-            self.tell(
-                id,
-                &ClaimInput::Event {
-                    kind: event.kind,
-                    path: &event.path,
-                },
-                now,
-            );
+        let WatcherEvent { kind, path, .. } = event;
+        for id in self.effects.take_watchers(path) {
+            self.with(id, now, |machine, cx| {
+                cx.trace.unwatch(path);
+                machine.handle(ClaimInput::Event { kind: *kind, path }, cx);
+            });
         }
     }
 
@@ -187,6 +207,7 @@ impl Claims {
             SessionEvent::Suspended(_) => {
                 self.live = None;
                 self.effects.forget_watches();
+                self.traces().for_each(Trace::forget_watches);
                 self.surveys.disconnected();
                 self.removals.disconnected();
                 self.tell_all(&ClaimInput::Suspended, now);
@@ -236,29 +257,34 @@ impl Claims {
         self.session_id = None;
         self.lease = None;
         self.effects.forget_session();
+        self.traces().for_each(Trace::forget_session);
         self.surveys.disconnected();
         self.removals.disconnected();
+    }
+
+    fn traces(&mut self) -> impl Iterator<Item = &mut Trace> {
+        let acquisitions = self.acquisitions.values_mut();
+        acquisitions.map(|acquisition| &mut acquisition.trace)
     }
 
     /// Wakes those that have something to do by now, and every holder if the
     /// lease has run out.
     fn keep_time(&mut self, now: Timestamp) {
         self.effects.give_back(now);
+        self.spare = Vec::new();
         self.surveys.keep_time(self.live, now, &mut self.effects);
         self.removals.keep_time(self.live, now, &mut self.effects);
         let due = self.schedule.iter().take_while(|(at, _)| *at <= now);
         for id in due.map(|(_, id)| *id).collect::<Vec<_>>() {
             self.tell(id, &ClaimInput::Look, now);
         }
-        if self.lease.is_none_or(|until| until <= now) {
-            for id in self.held.clone() {
-                self.tell(id, &ClaimInput::Look, now);
-            }
+        if self.holders > 0 && self.lease.is_none_or(|until| until <= now) {
+            self.tell_all(&ClaimInput::Look, now);
         }
     }
 
     fn tell_all(&mut self, input: &ClaimInput<'_>, now: Timestamp) {
-        let ids: Vec<_> = self.machines.keys().copied().collect();
+        let ids: Vec<_> = self.acquisitions.keys().copied().collect();
         for id in ids {
             self.tell(id, input, now);
         }
@@ -275,9 +301,10 @@ impl Claims {
         now: Timestamp,
         step: impl FnOnce(&mut ClaimMachine, &mut Context<'_>),
     ) {
-        let Some(machine) = self.machines.get_mut(&id) else {
+        let Some(acquisition) = self.acquisitions.get_mut(&id) else {
             return;
         };
+        let Acquisition { machine, trace } = &mut **acquisition;
         let (due_before, phase_before) = (machine.deadline(), machine.phase());
         let (live, lease, effects) = (self.live, self.lease, &mut self.effects);
         step(
@@ -287,40 +314,52 @@ impl Claims {
                 live,
                 lease,
                 effects,
+                trace,
             },
         );
         let (due, phase) = (machine.deadline(), machine.phase());
         if due != due_before {
             due_before.map(|at| self.schedule.remove(&(at, id)));
+            due.map(|at| self.schedule.insert((at, id)));
         }
-        due.map(|at| self.schedule.insert((at, id)));
         if phase != phase_before {
-            self.phase_changed(id, phase);
+            self.phase_changed(id, phase_before, phase);
         }
     }
 
-    fn phase_changed(&mut self, id: AcquisitionId, phase: Phase) {
-        let Some(machine) = self.machines.get(&id) else {
+    fn phase_changed(&mut self, id: AcquisitionId, before: Phase, phase: Phase) {
+        let Some(acquisition) = self.acquisitions.get(&id) else {
             return;
         };
-        let request = machine.request();
+        let request = acquisition.machine.request();
         let owner = request
             .metadata
             .owner
             .clone()
             .map(|owner| (request.lock.id, owner));
         if phase == Phase::Held {
-            self.held.insert(id);
+            self.holders += 1;
             owner.map(|owner| self.owners.insert(owner, id));
             return;
         }
-        self.held.remove(&id);
+        if before == Phase::Held {
+            self.holders -= 1;
+        }
         if let Some(owner) = owner.filter(|owner| self.owners.get(owner) == Some(&id)) {
             self.owners.remove(&owner);
         }
         if phase == Phase::Gone {
-            self.machines.remove(&id);
-            self.effects.forget(id);
+            self.end(id);
+        }
+    }
+
+    fn end(&mut self, id: AcquisitionId) {
+        let Some(mut acquisition) = self.acquisitions.remove(&id) else {
+            return;
+        };
+        self.effects.forget(id, &mut acquisition.trace);
+        if self.spare.len() < KEPT_SPARE {
+            self.spare.push(acquisition);
         }
     }
 }
@@ -360,7 +399,7 @@ impl Recipe for Claims {
 
     fn deadline(&self) -> Option<Timestamp> {
         let scheduled = self.schedule.first().map(|(at, _)| *at);
-        let lease = self.lease.filter(|_| !self.held.is_empty());
+        let lease = self.lease.filter(|_| self.holders > 0);
         let (survey, removal) = (self.surveys.deadline(), self.removals.deadline());
         let times = [scheduled, lease, survey, removal];
         times.into_iter().flatten().min()

@@ -1,10 +1,11 @@
 //! What acquisitions bring about outside themselves, and share.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::acquisition::{AcquisitionId, Notice, Op, Token};
+use super::counters::CounterSet;
 use crate::proto::{Request, ZnodePath};
 use crate::session::Timestamp;
 
@@ -36,11 +37,8 @@ pub(super) struct Effects {
     /// Who wants to hear of a path's watches.
     watchers: BTreeMap<Arc<str>, Watchers>,
     /// Counters of claims that are, or may yet be, some acquisition's.
-    counters: BTreeSet<u64>,
+    counters: CounterSet,
     last_counter: u64,
-    traces: BTreeMap<AcquisitionId, Trace>,
-    /// Those of acquisitions that are gone, for their room.
-    spare: Vec<Trace>,
     /// By lock path. Each cost the session its connection.
     long_listings: BTreeMap<ZnodePath, LongListing>,
     scratch: String,
@@ -54,8 +52,8 @@ struct Watchers {
 }
 
 impl Watchers {
-    fn iter(&self) -> impl Iterator<Item = AcquisitionId> {
-        [self.first].into_iter().chain(self.others.iter().copied())
+    fn contains(&self, id: AcquisitionId) -> bool {
+        self.first == id || self.others.contains(&id)
     }
 
     fn into_iter(self) -> impl Iterator<Item = AcquisitionId> {
@@ -63,11 +61,29 @@ impl Watchers {
     }
 }
 
-/// What is to be forgotten with an acquisition.
+/// What of these is an acquisition's, and to be forgotten with it.
 #[derive(Clone, Debug, Default)]
-struct Trace {
+pub(super) struct Trace {
     counters: Vec<u64>,
     watched: Vec<Arc<str>>,
+}
+
+impl Trace {
+    /// The watch of `path` has fired, or is not for this acquisition any more.
+    pub(super) fn unwatch(&mut self, path: &str) {
+        self.watched.retain(|other| **other != *path);
+    }
+
+    /// As [`Effects::forget_watches`].
+    pub(super) fn forget_watches(&mut self) {
+        self.watched.clear();
+    }
+
+    /// As [`Effects::forget_session`].
+    pub(super) fn forget_session(&mut self) {
+        self.watched.clear();
+        self.counters.clear();
+    }
 }
 
 impl Effects {
@@ -82,19 +98,18 @@ impl Effects {
 
     /// A counter for a new claim; each create has another one, tried again or
     /// not, so that no two claims of a client ever share a name.
-    pub(super) fn claim_counter(&mut self, id: AcquisitionId) -> u64 {
+    pub(super) fn claim_counter(&mut self, trace: &mut Trace) -> u64 {
         self.last_counter = self.last_counter.wrapping_add(1);
         self.counters.insert(self.last_counter);
-        let counter = self.last_counter;
-        self.trace(id).counters.push(counter);
-        counter
+        trace.counters.push(self.last_counter);
+        self.last_counter
     }
 
     /// The events of `path` are for `id` too: a connection gets each once,
     /// whoever set the watch.
-    pub(super) fn watch(&mut self, path: &Arc<str>, id: AcquisitionId) {
+    pub(super) fn watch(&mut self, path: &Arc<str>, id: AcquisitionId, trace: &mut Trace) {
         match self.watchers.get_mut(path) {
-            Some(watchers) if watchers.iter().any(|other| other == id) => return,
+            Some(watchers) if watchers.contains(id) => return,
             Some(watchers) => watchers.others.push(id),
             None => {
                 let (first, others) = (id, Vec::new());
@@ -102,13 +117,7 @@ impl Effects {
                 self.watchers.insert(Arc::clone(path), watchers);
             }
         }
-        self.trace(id).watched.push(Arc::clone(path));
-    }
-
-    fn trace(&mut self, id: AcquisitionId) -> &mut Trace {
-        let spare = &mut self.spare;
-        let entry = self.traces.entry(id);
-        entry.or_insert_with(|| spare.pop().unwrap_or_default())
+        trace.watched.push(Arc::clone(path));
     }
 
     /// A text to fill and copy from; empty.
@@ -117,22 +126,23 @@ impl Effects {
         &mut self.scratch
     }
 
-    /// Who is to hear of an event of `path`. A watch fires once.
+    /// Who is to hear of an event of `path`. A watch fires once; each of their
+    /// traces is to lose it too.
     pub(super) fn take_watchers(
         &mut self,
         path: &str,
     ) -> impl Iterator<Item = AcquisitionId> + use<> {
         let watchers = self.watchers.remove(path);
-        for id in watchers.iter().flat_map(Watchers::iter) {
-            if let Some(trace) = self.traces.get_mut(&id) {
-                trace.watched.retain(|other| **other != *path);
-            }
-        }
         watchers.into_iter().flat_map(Watchers::into_iter)
     }
 
     /// Events of `path` are not for `id` any more.
-    pub(super) fn unwatch(&mut self, path: &str, id: AcquisitionId) {
+    pub(super) fn unwatch(&mut self, path: &str, id: AcquisitionId, trace: &mut Trace) {
+        trace.unwatch(path);
+        self.drop_watcher(path, id);
+    }
+
+    fn drop_watcher(&mut self, path: &str, id: AcquisitionId) {
         if let Some(watchers) = self.watchers.get_mut(path) {
             watchers.others.retain(|other| *other != id);
             if watchers.first == id && watchers.others.is_empty() {
@@ -141,27 +151,20 @@ impl Effects {
                 watchers.first = watchers.others.remove(0);
             }
         }
-        if let Some(trace) = self.traces.get_mut(&id) {
-            trace.watched.retain(|other| **other != *path);
-        }
     }
 
     /// Whether the claim with this counter is, or may yet be, some
     /// acquisition's.
     pub(super) fn knows(&self, counter: u64) -> bool {
-        self.counters.contains(&counter)
+        self.counters.contains(counter)
     }
 
-    pub(super) fn forget(&mut self, id: AcquisitionId) {
-        let mut trace = self.traces.remove(&id).unwrap_or_default();
+    pub(super) fn forget(&mut self, id: AcquisitionId, trace: &mut Trace) {
         for counter in trace.counters.drain(..) {
-            self.counters.remove(&counter);
+            self.counters.remove(counter);
         }
         for path in trace.watched.drain(..) {
-            self.unwatch(&path, id);
-        }
-        if self.spare.len() < KEPT_CAPACITY {
-            self.spare.push(trace);
+            self.drop_watcher(&path, id);
         }
     }
 
@@ -180,20 +183,17 @@ impl Effects {
         self.long_listings.retain(|_, listing| now < listing.until);
         self.requests.shrink_to(KEPT_CAPACITY);
         self.notices.shrink_to(KEPT_CAPACITY);
-        self.spare = Vec::new();
         self.scratch = String::new();
     }
 
+    /// Those of the connection that is gone; each trace is to do the same.
     pub(super) fn forget_watches(&mut self) {
         self.watchers.clear();
-        for trace in self.traces.values_mut() {
-            trace.watched.clear();
-        }
     }
 
+    /// All that was the session's; each trace is to do the same.
     pub(super) fn forget_session(&mut self) {
         self.watchers.clear();
         self.counters.clear();
-        self.traces.clear();
     }
 }

@@ -19,6 +19,7 @@ mod acquisition;
 mod claim;
 mod claims;
 mod contenders;
+mod counters;
 mod effects;
 mod error;
 mod high_water;

@@ -180,12 +180,11 @@ impl World {
 }
 
 fn keeps_nothing(shown: &str) {
-    for index in [
-        "machines", "schedule", "held", "owners", "watchers", "counters", "traces",
-    ] {
+    for index in ["acquisitions", "schedule", "owners", "watchers", "counters"] {
         assert!(
             shown.contains(&format!(" {index}: {{}}")),
             "{index} in {shown}"
         );
     }
+    assert!(shown.contains(" holders: 0,"), "{shown}");
 }

@@ -126,7 +126,7 @@ impl ClaimMachine {
     fn lock_path_watched(&self, cx: &mut Context<'_>) {
         if self.watch_parent {
             let path = self.request.lock.path.clone().into();
-            cx.effects.watch(&path, self.request.id);
+            cx.effects.watch(&path, self.request.id, cx.trace);
         }
     }
 

@@ -21,7 +21,7 @@ mod steps;
 mod watches;
 
 use super::acquisition::{AcquireRequest, Notice};
-use super::effects::{Effects, LiveSession};
+use super::effects::{Effects, LiveSession, Trace};
 use super::error::{AcquireError, LostReason};
 use crate::proto::{ErrorCode, EventType, ZnodePath};
 use crate::session::{SessionLost, Timestamp};
@@ -64,6 +64,8 @@ pub(super) struct Context<'a> {
     /// Until when the session can be relied on.
     pub(super) lease: Option<Timestamp>,
     pub(super) effects: &'a mut Effects,
+    /// What of these is the acquisition's.
+    pub(super) trace: &'a mut Trace,
 }
 
 /// One acquisition, sans IO.
@@ -166,11 +168,10 @@ impl ClaimMachine {
         };
         let head = self.head.as_ref().and_then(|head| head.due);
         let listing = self.unlistable.filter(|_| self.phase == Phase::Leaving);
-        [end, self.retry_at, self.recheck_at, head, listing]
-            .into_iter()
-            .flatten()
-            .filter(|at| *at != Timestamp::MAX)
-            .min()
+        let times = [end, self.retry_at, self.recheck_at, head, listing];
+        let never = Timestamp::MAX;
+        let times = times.map(|at| at.unwrap_or(never));
+        Some(times.into_iter().fold(never, Ord::min)).filter(|at| *at != never)
     }
 
     /// Takes an input other than a reply.

@@ -53,7 +53,7 @@ impl ClaimMachine {
         if self.own_watch == Watch::Unset {
             let serial = self.next_serial();
             self.own_watch = Watch::Asked(serial);
-            cx.effects.watch(&path, self.request.id);
+            cx.effects.watch(&path, self.request.id, cx.trace);
             self.ask(
                 Op::WatchOwn(serial),
                 Request::Exists { path, watch: true },
@@ -122,7 +122,7 @@ impl ClaimMachine {
         if std::mem::take(&mut self.parents_missing) {
             self.make_parents(cx);
         }
-        let counter = cx.effects.claim_counter(self.request.id);
+        let counter = cx.effects.claim_counter(cx.trace);
         self.creating = Some(counter);
         self.counts_from = cx.now + live.timeout * 19 / 20;
         let id = ClaimId {
@@ -176,7 +176,7 @@ impl ClaimMachine {
             }
             ahead.watch = Watch::Asked(serial);
             let path = Arc::clone(&ahead.path);
-            cx.effects.watch(&path, self.request.id);
+            cx.effects.watch(&path, self.request.id, cx.trace);
             let request = Request::GetChildren { path, watch: true };
             self.ask(Op::WatchAhead(serial), request, cx);
         }

@@ -73,7 +73,7 @@ impl ClaimMachine {
         ahead.watch = Watch::Unset;
         let throttled = matches!(outcome, Outcome::Server(ErrorCode::ThrottledOp));
         if matches!(outcome, Outcome::Server(_)) && !throttled {
-            cx.effects.unwatch(&ahead.path, self.request.id);
+            cx.effects.unwatch(&ahead.path, self.request.id, cx.trace);
         }
         match outcome {
             Outcome::Ok { .. } => {

@@ -386,11 +386,15 @@ impl Locking {
 pub(crate) fn keeps_nothing(claims: &Claims) {
     assert!(claims.is_empty(), "{claims:?}");
     let shown = format!("{claims:?}");
-    let indexes = "machines schedule held owners watchers counters traces";
-    for index in indexes.split(' ') {
+    for index in ["acquisitions", "schedule", "owners", "watchers", "counters"] {
         let empty = format!(" {index}: {{}}");
         assert!(shown.contains(&empty), "{index} in {shown}");
     }
+    assert!(shown.contains(" holders: 0,"), "{shown}");
+    // Of those whose room is kept.
+    let traces = |trace: &str| shown.matches(trace).count();
+    let empty = traces("trace: Trace { counters: [], watched: [] }");
+    assert_eq!(traces("trace: "), empty, "{shown}");
     assert!(shown.contains("surveys: Surveys({})"), "{shown}");
 }
 
