@@ -98,5 +98,8 @@ mod tests {
         }
         pace.read(0, MANY, at(11));
         assert_eq!(pace.pause(at(11)), None);
+        // Of what came before nothing counts any more.
+        pace.read(8, MANY, at(12));
+        assert_eq!(pace.pause(at(12)), Some(at(13)));
     }
 }

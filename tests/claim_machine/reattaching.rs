@@ -399,6 +399,8 @@ fn a_break_forgets_all_watches() {
     client.cut();
     let claims = format!("{:?}", client.claims());
     assert!(claims.contains("watchers: {}"), "{claims}");
+    let trace = "Trace { counters: [1], watched: [] }";
+    assert!(claims.contains(trace), "{claims}");
 }
 
 #[test]

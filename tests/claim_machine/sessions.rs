@@ -28,6 +28,10 @@ fn a_waiter_joins_the_queue_again_in_the_new_session_under_a_new_name() {
     client.replace_session();
     client.expect_notices([place_lost(AcquisitionId(1))]);
     client.expect(["create /l/#2", "list /l"]);
+    // Of what it had in the old one nothing is kept.
+    let claims = format!("{:?}", client.claims());
+    let trace = "Trace { counters: [2], watched: [] }";
+    assert!(claims.contains(trace), "{claims}");
     let czxid = client.created(9);
     // The claim of the old session is a claim like any other now.
     let old = claim_of(SESSION_ID, "1:4");
