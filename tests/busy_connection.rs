@@ -121,8 +121,9 @@ impl Server {
     }
 }
 
-/// How long after an event the next is read, with so many requests in flight.
-async fn between_reads(requests: usize) -> Duration {
+/// A session with so many requests in flight, on a connection whose reads are
+/// noted. Each lock asks for a claim and for a listing, and gives up in time.
+async fn busy(requests: usize, timeout: Duration) -> (Session, Server, Reads) {
     let (client, server) = duplex(1 << 20);
     let reads = Reads::default();
     let end = Mutex::new(Some(Watched(client, Arc::clone(&reads))));
@@ -141,18 +142,30 @@ async fn between_reads(requests: usize) -> Duration {
     );
     server.greet().await;
     let session: Session = connecting.await.unwrap().unwrap();
-    // Each asks for a claim and for a listing.
     for lock in 0..requests / 2 {
         let lock = Lock::new(&session, format!("/{lock}")).unwrap();
-        tokio::spawn(lock.acquire().into_future());
+        tokio::spawn(lock.acquire().timeout(timeout).into_future());
     }
     for _ in 0..requests {
         server.frame().await;
     }
+    (session, server, reads)
+}
+
+/// Sends an event, so that what comes is measured from then on, and later one that
+/// is followed at once by another.
+async fn send_three_events(server: &mut Server, reads: &Reads) {
+    server.send_event().await;
     tokio::time::advance(Duration::from_millis(10)).await;
     reads.lock().unwrap().clear();
     server.send_event().await;
     server.send_event().await;
+}
+
+/// How long after the second the third is read, with so many requests in flight.
+async fn between_reads(requests: usize) -> Duration {
+    let (_session, mut server, reads) = busy(requests, Duration::from_secs(60)).await;
+    send_three_events(&mut server, &reads).await;
     tokio::time::sleep(Duration::from_millis(10)).await;
     let reads = reads.lock().unwrap();
     assert_eq!(reads.len(), 2, "{reads:?}");
@@ -169,4 +182,19 @@ async fn a_server_that_is_behind_is_read_by_the_millisecond() {
     let pause = between_reads(80).await;
     let range = Duration::from_millis(1)..=Duration::from_millis(3);
     assert!(range.contains(&pause), "{pause:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_has_come_is_read_before_a_deadline_is_missed() {
+    // Half a millisecond after the second event, within the pause.
+    let timeout = Duration::from_micros(10_500);
+    let (session, mut server, reads) = busy(80, timeout).await;
+    send_three_events(&mut server, &reads).await;
+    assert_eq!(reads.lock().unwrap().len(), 1);
+    tokio::time::advance(Duration::from_micros(600)).await;
+    // Wakes the session's task.
+    session.stats().await.unwrap();
+    let reads = reads.lock().unwrap();
+    assert_eq!(reads.len(), 2, "{reads:?}");
+    assert_eq!(reads[1] - reads[0], Duration::from_micros(600));
 }

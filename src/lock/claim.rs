@@ -102,9 +102,9 @@ impl ClaimId {
             .find_map(|dialect| Self::parse_as(dialect, name))
     }
 
-    /// The counter in a name that is a claim's of this session; the session's id
-    /// as [`hex_digits`]. Only what comes before the counter is looked at: some
-    /// other name that begins so has some counter too.
+    /// If the name is a claim's of this session, its counter; the session's id as
+    /// [`hex_digits`]. It is not checked: another name that begins so gives some
+    /// number too.
     pub(super) fn peek_counter(name: &[u8], session_id: &HexDigits) -> Option<u64> {
         Dialect::ALL.into_iter().find_map(|dialect| {
             let (before, _) = dialect.frame();

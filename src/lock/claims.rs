@@ -10,19 +10,10 @@ use super::error::{AcquireError, QueueError};
 use super::machine::{ClaimInput, ClaimMachine, Context, Phase};
 use super::queue;
 use super::removal::{RemovalRequest, Removals};
+use super::spare::{Acquisition, Spare};
 use super::survey::{SurveyRequest, Surveys};
 use crate::proto::{Children, Reply, Request, WatcherEvent};
 use crate::session::{Outcome, Recipe, RecipeInput, SessionEvent, Timestamp};
-
-/// The room of so many that are gone is kept for others.
-const KEPT_SPARE: usize = 16;
-
-/// One of the acquisitions.
-#[derive(Clone, Debug)]
-struct Acquisition {
-    machine: ClaimMachine,
-    trace: Trace,
-}
 
 /// The acquisitions of one session, as a recipe on it.
 ///
@@ -32,9 +23,7 @@ struct Acquisition {
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
     acquisitions: BTreeMap<AcquisitionId, Box<Acquisition>>,
-    /// Those that are gone, for their room.
-    #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
-    spare: Vec<Box<Acquisition>>,
+    spare: Spare,
     /// When each machine has something to do.
     schedule: BTreeSet<(Timestamp, AcquisitionId)>,
     /// How many are held.
@@ -113,17 +102,7 @@ impl Claims {
 
     fn begin(&mut self, id: AcquisitionId, machine: ClaimMachine) {
         machine.deadline().map(|at| self.schedule.insert((at, id)));
-        let acquisition = match self.spare.pop() {
-            Some(mut spare) => {
-                spare.machine = machine;
-                spare
-            }
-            None => Box::new(Acquisition {
-                machine,
-                trace: Trace::default(),
-            }),
-        };
-        self.acquisitions.insert(id, acquisition);
+        self.acquisitions.insert(id, self.spare.fill(machine));
     }
 
     fn completed(&mut self, token: Token, outcome: Outcome, now: Timestamp) {
@@ -271,7 +250,7 @@ impl Claims {
     /// lease has run out.
     fn keep_time(&mut self, now: Timestamp) {
         self.effects.give_back(now);
-        self.spare = Vec::new();
+        self.spare.clear();
         self.surveys.keep_time(self.live, now, &mut self.effects);
         self.removals.keep_time(self.live, now, &mut self.effects);
         let due = self.schedule.iter().take_while(|(at, _)| *at <= now);
@@ -358,9 +337,7 @@ impl Claims {
             return;
         };
         self.effects.forget(id, &mut acquisition.trace);
-        if self.spare.len() < KEPT_SPARE {
-            self.spare.push(acquisition);
-        }
+        self.spare.keep(acquisition);
     }
 }
 

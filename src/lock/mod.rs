@@ -28,6 +28,7 @@ mod machine;
 mod metadata;
 mod queue;
 mod removal;
+mod spare;
 mod survey;
 mod token;
 

@@ -169,7 +169,7 @@ pub(super) fn may_reuse_its_number(name: &[u8]) -> bool {
 
 /// The claims in a listing that the given session created, if their counter is
 /// `wanted`. In a long listing hardly any is, so that it is asked before a name
-/// is looked at as a whole; of names that are no claims', too.
+/// is looked at as a whole, and of some numbers in names that are no claims'.
 pub(super) fn of_session(
     children: &Children,
     session_id: i64,

@@ -134,9 +134,11 @@ impl<R: Recipe> Driver<R> {
     /// One round of everything. The socket comes before the timers: after a
     /// pause, what has arrived meanwhile must count before what was missed.
     fn turn(&mut self, cx: &mut Context<'_>) -> bool {
-        let heard = self.pause().is_none() && self.read(cx);
+        // Asked once: what has passed by the next look is the next turn's.
+        let pause = self.pause();
+        let heard = pause.is_none() && self.read(cx);
         let mut progress = heard;
-        progress |= self.keep_time(cx);
+        progress |= self.keep_time(pause, cx);
         progress |= self.take_messages(cx);
         progress |= self.act();
         if heard && self.yields(cx) {
@@ -215,15 +217,19 @@ impl<R: Recipe> Driver<R> {
         debug_assert_eq!(allowed, Ok(()), "the link is what the engine asked for");
     }
 
-    fn keep_time(&mut self, cx: &mut Context<'_>) -> bool {
+    fn keep_time(&mut self, pause: Option<Timestamp>, cx: &mut Context<'_>) -> bool {
         let now = self.now();
         let deadline = self.engine.deadline();
         if deadline.is_some_and(|at| at <= now) {
+            if pause.is_some() {
+                // It has become due since: read first.
+                return true;
+            }
             self.inbox.give_back();
             self.engine.tick(now);
             return true;
         }
-        let times = [deadline, self.pace.pause(now)];
+        let times = [deadline, pause];
         let Some(deadline) = times.into_iter().flatten().min() else {
             return false;
         };

@@ -4,14 +4,14 @@
 //! them. To be woken for each, and to ask for the next with a write of its own,
 //! takes the client, and the server, several times the work of doing it by the
 //! dozen. So where much is in flight, and would keep the server busy for a while,
-//! there is a pause between two reads. What arrives is then late by less than an
-//! eighth of the time that it took anyway.
+//! there is a pause between two reads. What arrives is then late by a quarter of
+//! the time that it took anyway, at the most.
 
 use std::time::Duration;
 
 use super::time::Timestamp;
 
-/// The pause; a timer's granularity.
+/// The pause. A timer may make two of it, since it counts whole milliseconds.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// It is not worth it with fewer requests in flight.
@@ -23,25 +23,35 @@ const BACKLOG: u128 = 8;
 /// When to read.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
-    /// What came since then is counted.
-    since: Timestamp,
+    /// Since when many requests were in flight, or the last measure was taken.
+    since: Option<Timestamp>,
+    /// What came since then.
     frames: usize,
     pause: Option<Timestamp>,
 }
 
 impl Pace {
-    /// So many frames were read, and so many requests are still in flight.
+    /// So many frames, or parts of them, were read, and so many requests are still
+    /// in flight.
     pub(super) fn read(&mut self, frames: usize, in_flight: usize, now: Timestamp) {
+        if in_flight < MANY {
+            *self = Self::default();
+            return;
+        }
+        let Some(since) = self.since else {
+            self.since = Some(now);
+            return;
+        };
         self.frames = self.frames.saturating_add(frames);
-        let elapsed = now - self.since;
+        let elapsed = now - since;
         if elapsed < PAUSE {
             return;
         }
         // How long it will take at the rate at which frames came.
         let busy = elapsed.as_nanos() * in_flight as u128;
         let pauses = BACKLOG * PAUSE.as_nanos() * self.frames as u128;
-        self.pause = (in_flight >= MANY && busy >= pauses).then(|| now + PAUSE);
-        self.since = now;
+        self.pause = (busy >= pauses).then(|| now + PAUSE);
+        self.since = Some(now);
         self.frames = 0;
     }
 
@@ -86,9 +96,19 @@ mod tests {
     }
 
     #[test]
+    fn how_long_nothing_was_asked_for_says_nothing_of_the_server() {
+        let mut pace = Pace::default();
+        for (millis, in_flight) in [(0, MANY), (1, MANY - 1), (9, MANY)] {
+            pace.read(1, in_flight, at(millis));
+            assert_eq!(pace.pause(at(millis)), None);
+        }
+    }
+
+    #[test]
     fn the_rate_is_taken_over_a_whole_pause() {
         let mut pace = Pace::default();
-        pace.read(0, MANY, at(10));
+        pace.read(9, MANY, at(9));
+        pace.read(8, MANY, at(10));
         assert_eq!(pace.pause(at(10)), Some(at(11)));
         assert_eq!(pace.pause(at(11)), None);
         // Three frames in three reads tell nothing yet; nine in all do.
