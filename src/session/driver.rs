@@ -165,16 +165,18 @@ impl<R: Recipe> Driver<R> {
     /// Until when the connection is not read, though time is kept: never beyond
     /// what is due, which has to see all that has arrived.
     fn pause(&self) -> Option<Timestamp> {
+        let until = self.pace.pause()?;
         let now = self.now();
         let due = self.engine.deadline().is_some_and(|at| at <= now);
-        self.pace.pause(now).filter(|_| !due)
+        (now < until && !due).then_some(until)
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
         let frames = self.read_frames(cx);
         if frames > 0 {
             let in_flight = self.engine.session().in_flight();
-            self.pace.read(frames, in_flight, self.now());
+            let clock = self.surroundings.clock;
+            self.pace.read(frames, in_flight, || clock.now());
         }
         frames > 0
     }

@@ -33,11 +33,12 @@ pub(super) struct Pace {
 impl Pace {
     /// So many frames, or parts of them, were read, and so many requests are still
     /// in flight.
-    pub(super) fn read(&mut self, frames: usize, in_flight: usize, now: Timestamp) {
+    pub(super) fn read(&mut self, frames: usize, in_flight: usize, now: impl Fn() -> Timestamp) {
         if in_flight < MANY {
             *self = Self::default();
             return;
         }
+        let now = now();
         let Some(since) = self.since else {
             self.since = Some(now);
             return;
@@ -55,9 +56,9 @@ impl Pace {
         self.frames = 0;
     }
 
-    /// Until when not to read, if not now.
-    pub(super) fn pause(&self, now: Timestamp) -> Option<Timestamp> {
-        self.pause.filter(|until| now < *until)
+    /// Until when not to read, if that is still to come.
+    pub(super) const fn pause(&self) -> Option<Timestamp> {
+        self.pause
     }
 }
 
@@ -65,17 +66,21 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const MILLI: Duration = PAUSE;
-
     fn at(millis: u32) -> Timestamp {
-        Timestamp::from_nanos(1_000_000_000) + MILLI * millis
+        Timestamp::from_nanos(1_000_000_000) + PAUSE * millis
+    }
+
+    impl Pace {
+        fn read_at(&mut self, frames: usize, in_flight: usize, now: Timestamp) {
+            self.read(frames, in_flight, || now);
+        }
     }
 
     /// The end of the pause after a read each millisecond.
     fn pace(frames: usize, in_flight: usize) -> Option<Timestamp> {
         let mut pace = Pace::default();
-        (0..=10).for_each(|millis| pace.read(frames, in_flight, at(millis)));
-        pace.pause(at(10))
+        (0..=10).for_each(|millis| pace.read_at(frames, in_flight, at(millis)));
+        pace.pause()
     }
 
     #[test]
@@ -99,27 +104,27 @@ mod tests {
     fn how_long_nothing_was_asked_for_says_nothing_of_the_server() {
         let mut pace = Pace::default();
         for (millis, in_flight) in [(0, MANY), (1, MANY - 1), (9, MANY)] {
-            pace.read(1, in_flight, at(millis));
-            assert_eq!(pace.pause(at(millis)), None);
+            pace.read_at(1, in_flight, at(millis));
+            assert_eq!(pace.pause(), None);
         }
     }
 
     #[test]
     fn the_rate_is_taken_over_a_whole_pause() {
         let mut pace = Pace::default();
-        pace.read(9, MANY, at(9));
-        pace.read(8, MANY, at(10));
-        assert_eq!(pace.pause(at(10)), Some(at(11)));
-        assert_eq!(pace.pause(at(11)), None);
+        pace.read_at(9, MANY, at(9));
+        assert_eq!(pace.pause(), None);
+        pace.read_at(8, MANY, at(10));
+        assert_eq!(pace.pause(), Some(at(11)));
         // Three frames in three reads tell nothing yet; nine in all do.
         for _ in 0..3 {
-            pace.read(3, MANY, at(10) + MILLI / 2);
-            assert_eq!(pace.pause(at(11)), None);
+            pace.read_at(3, MANY, at(10) + PAUSE / 2);
+            assert_eq!(pace.pause(), Some(at(11)));
         }
-        pace.read(0, MANY, at(11));
-        assert_eq!(pace.pause(at(11)), None);
+        pace.read_at(0, MANY, at(11));
+        assert_eq!(pace.pause(), None);
         // Of what came before nothing counts any more.
-        pace.read(8, MANY, at(12));
-        assert_eq!(pace.pause(at(12)), Some(at(13)));
+        pace.read_at(8, MANY, at(12));
+        assert_eq!(pace.pause(), Some(at(13)));
     }
 }
