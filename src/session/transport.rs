@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::codec::Decoder;
-use tokio_util::io::{poll_read_buf, poll_write_buf};
+use tokio_util::io::poll_read_buf;
 
 use super::dialer::Stream;
 use super::state::Cause;
@@ -108,9 +108,11 @@ impl Transport {
         }
         while self.outgoing.has_remaining() {
             let stream = Pin::new(&mut self.stream);
-            if ready!(poll_write_buf(stream, cx, &mut self.outgoing))? == 0 {
+            let written = ready!(stream.poll_write(cx, &self.outgoing))?;
+            if written == 0 {
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
             }
+            self.outgoing.advance(written);
         }
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.flushing = false;
