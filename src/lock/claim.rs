@@ -64,8 +64,8 @@ impl Dialect {
     }
 }
 
-/// Times this a byte is each byte of a word: digits are read and written eight at
-/// a time, since a long listing has thousands of them.
+/// A byte times this is a word with that byte in all eight places: digits are read
+/// and written eight at a time, since a long listing has thousands of them.
 const EACH: u64 = 0x0101_0101_0101_0101;
 
 /// A number of 64 bits in hexadecimal.

@@ -57,3 +57,49 @@ impl fmt::Debug for Spare {
         write!(f, "{} boxes", self.boxes.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lock::{AcquireRequest, AcquisitionId, Dialect, LockId, LockSpec, Metadata};
+    use crate::proto::ZnodePath;
+    use crate::session::Timestamp;
+
+    fn machine(id: u64) -> ClaimMachine {
+        let lock = LockSpec {
+            id: LockId(1),
+            path: ZnodePath::root(),
+            dialect: Dialect::default(),
+            acl: [].into(),
+            parent_acl: [].into(),
+        };
+        ClaimMachine::new(AcquireRequest {
+            id: AcquisitionId(id),
+            lock: lock.into(),
+            metadata: Metadata::default(),
+            deadline: Timestamp::MAX,
+            waits: true,
+        })
+    }
+
+    #[test]
+    fn a_box_is_used_again_for_another_machine() {
+        let mut spare = Spare::default();
+        let first = spare.fill(machine(1));
+        let place: *const Acquisition = &raw const *first;
+        spare.keep(first);
+        let second = spare.fill(machine(2));
+        assert_eq!(&raw const *second, place);
+        assert_eq!(second.machine.request().id, AcquisitionId(2));
+    }
+
+    #[test]
+    fn a_burst_leaves_few_boxes_and_a_tick_none() {
+        let mut spare = Spare::default();
+        let burst: Vec<_> = (0..100).map(|id| spare.fill(machine(id))).collect();
+        burst.into_iter().for_each(|one| spare.keep(one));
+        assert_eq!(spare.boxes.len(), KEPT);
+        spare.clear();
+        assert_eq!(spare.boxes.capacity(), 0);
+    }
+}

@@ -181,7 +181,8 @@ impl<R: Recipe> Driver<R> {
         frames > 0
     }
 
-    /// How many there were, or other news of the connection.
+    /// How many frames came; parts of them and other news of the connection count
+    /// as one each.
     fn read_frames(&mut self, cx: &mut Context<'_>) -> usize {
         for frames in 0..FRAMES_PER_TURN {
             let io = match &mut self.link {

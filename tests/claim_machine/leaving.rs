@@ -445,4 +445,9 @@ fn many_acquisitions_leave_no_memory_behind() {
         client.notices();
     }
     nothing_is_left(&mut client);
+    // One's box serves the next, and is given back after the burst.
+    let boxes = |client: &Client| format!("{:?}", client.claims());
+    assert!(boxes(&client).contains("spare: 1 boxes"));
+    client.advance(BEAT);
+    assert!(boxes(&client).contains("spare: 0 boxes"));
 }
